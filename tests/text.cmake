@@ -1,0 +1,1 @@
+ink_test(base_suggest_test SOURCES base_suggest_test.cc DEPS ink_base)
