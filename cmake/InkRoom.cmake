@@ -1,0 +1,44 @@
+# Helpers that declare the library's rooms and their tests, with one set of flags for all.
+
+if(INK_CCACHE)
+  find_program(INK_CCACHE_PROGRAM ccache)
+  if(INK_CCACHE_PROGRAM)
+    set(CMAKE_CXX_COMPILER_LAUNCHER ${INK_CCACHE_PROGRAM})
+  endif()
+endif()
+
+add_library(ink_flags INTERFACE)
+target_compile_features(ink_flags INTERFACE cxx_std_20)
+target_include_directories(ink_flags INTERFACE ${PROJECT_SOURCE_DIR})
+# No fused multiply-add unless the source asks for one: the same bits from every compiler.
+target_compile_options(ink_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -ffp-contract=off)
+if(INK_WERROR)
+  target_compile_options(ink_flags INTERFACE -Werror)
+endif()
+if(INK_SANITIZE)
+  target_compile_options(ink_flags INTERFACE -fsanitize=${INK_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_link_options(ink_flags INTERFACE -fsanitize=${INK_SANITIZE})
+endif()
+
+# ink_room(NAME [SOURCES ...] [DEPS ...] [PRIVATE_DEPS ...])
+# One room of the library: the static library ink_NAME. DEPS are the rooms (and public libraries) whose headers its
+# own headers include; a room links only what it declares, so an arrow that points upwards fails to link.
+function(ink_room name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;PRIVATE_DEPS" ${ARGN})
+  if(ARG_SOURCES)
+    add_library(ink_${name} STATIC ${ARG_SOURCES})
+    target_link_libraries(ink_${name} PUBLIC ink_flags ${ARG_DEPS} PRIVATE ${ARG_PRIVATE_DEPS})
+  else()
+    add_library(ink_${name} INTERFACE)
+    target_link_libraries(ink_${name} INTERFACE ink_flags ${ARG_DEPS})
+  endif()
+endfunction()
+
+# ink_test(NAME SOURCES ... DEPS ...): one GoogleTest program; every case of it is a CTest test.
+function(ink_test name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE ${ARG_DEPS} ink_flags GTest::gtest GTest::gtest_main)
+  target_compile_definitions(${name} PRIVATE INK_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST)
+endfunction()

@@ -1,0 +1,227 @@
+#include "ink/base/file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "ink/base/check.h"
+
+namespace ink {
+
+namespace {
+
+std::string reason() { return std::strerror(errno); }
+
+// A descriptor that closes itself.
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+int open_for_reading(const fs::path& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  check(fd >= 0, "{}: cannot open: {}", path.string(), reason());
+  struct stat status {};
+  if (::fstat(fd, &status) == 0 && S_ISDIR(status.st_mode)) {
+    ::close(fd);
+    fail("{}: is a folder, expected a file", path.string());
+  }
+  return fd;
+}
+
+std::string read_all(int fd, const std::string& name) {
+  std::string text;
+  struct stat status {};
+  if (::fstat(fd, &status) == 0 && S_ISREG(status.st_mode)) text.reserve(static_cast<size_t>(status.st_size));
+  char buffer[1 << 16];
+  while (true) {
+    const ssize_t n = ::read(fd, buffer, sizeof buffer);
+    if (n < 0 && errno == EINTR) continue;
+    check(n >= 0, "{}: cannot read: {}", name, reason());
+    if (n == 0) return text;
+    text.append(buffer, static_cast<size_t>(n));
+  }
+}
+
+void sync_directory(const fs::path& path) {
+  const Descriptor fd(::open(path.empty() ? "." : path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (fd.get() >= 0) ::fsync(fd.get());  // some file systems cannot sync a folder: the rename stands all the same
+}
+
+void rename_path(const fs::path& from, const fs::path& to) {
+  check(::rename(from.c_str(), to.c_str()) == 0, "{}: cannot rename to {}: {}", from.string(), to.string(), reason());
+}
+
+constexpr std::string_view kTemporarySuffix = ".tmp";
+
+fs::path temporary_sibling(const fs::path& path) {
+  fs::path normal = path.lexically_normal();
+  if (normal.filename().empty()) normal = normal.parent_path();  // "a/b/" is "a/b"
+  return normal.parent_path() / fmt::format(".{}{}", normal.filename().string(), kTemporarySuffix);
+}
+
+}  // namespace
+
+MappedFile::MappedFile(const fs::path& path) : path_(path) {
+  const Descriptor fd(open_for_reading(path));
+  struct stat status {};
+  check(::fstat(fd.get(), &status) == 0, "{}: cannot stat: {}", path.string(), reason());
+  check(S_ISREG(status.st_mode), "{}: not a regular file", path.string());
+  size_ = static_cast<size_t>(status.st_size);
+  if (size_ == 0) return;
+  void* data = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, fd.get(), 0);
+  check(data != MAP_FAILED, "{}: cannot map {} bytes: {}", path.string(), size_, reason());
+  data_ = static_cast<const std::byte*>(data);
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : path_(std::move(other.path_)), data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+std::string read_file(const fs::path& path) {
+  const Descriptor fd(open_for_reading(path));
+  return read_all(fd.get(), path.string());
+}
+
+std::string read_stdin() { return read_all(STDIN_FILENO, "standard input"); }
+
+OutputFile::OutputFile(const fs::path& path, Mode mode) : path_(path) {
+  const int flags = O_WRONLY | O_CREAT | O_CLOEXEC | (mode == Mode::append ? O_APPEND : O_TRUNC);
+  fd_ = ::open(path.c_str(), flags, 0666);
+  check(fd_ >= 0, "{}: cannot write: {}", path.string(), reason());
+}
+
+OutputFile::~OutputFile() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+OutputFile::OutputFile(OutputFile&& other) noexcept
+    : path_(std::move(other.path_)), fd_(std::exchange(other.fd_, -1)) {}
+
+OutputFile& OutputFile::operator=(OutputFile&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(fd_, other.fd_);
+  return *this;
+}
+
+void OutputFile::write(const void* data, size_t bytes) {
+  const char* next = static_cast<const char*>(data);
+  while (bytes > 0) {
+    const ssize_t n = ::write(fd_, next, std::min(bytes, size_t{1} << 30));
+    if (n < 0 && errno == EINTR) continue;
+    check(n > 0, "{}: cannot write: {}", path_.string(), reason());
+    next += n;
+    bytes -= static_cast<size_t>(n);
+  }
+}
+
+void OutputFile::write_at(uint64_t offset, const void* data, size_t bytes) {
+  const char* next = static_cast<const char*>(data);
+  while (bytes > 0) {
+    const ssize_t n = ::pwrite(fd_, next, bytes, static_cast<off_t>(offset));
+    if (n < 0 && errno == EINTR) continue;
+    check(n > 0, "{}: cannot write: {}", path_.string(), reason());
+    next += n;
+    offset += static_cast<uint64_t>(n);
+    bytes -= static_cast<size_t>(n);
+  }
+}
+
+void OutputFile::sync() { check(::fsync(fd_) == 0, "{}: cannot sync: {}", path_.string(), reason()); }
+
+void OutputFile::close() {
+  if (fd_ < 0) return;
+  check(::close(std::exchange(fd_, -1)) == 0, "{}: cannot write: {}", path_.string(), reason());
+}
+
+AtomicFile::AtomicFile(const fs::path& path)
+    : path_(path), temporary_(temporary_sibling(path)), out_(temporary_, OutputFile::Mode::create) {}
+
+AtomicFile::~AtomicFile() {
+  if (temporary_.empty()) return;
+  std::error_code ignored;
+  fs::remove(temporary_, ignored);
+}
+
+void AtomicFile::commit() {
+  out_.sync();
+  out_.close();
+  rename_path(temporary_, path_);
+  temporary_.clear();
+  sync_directory(path_.parent_path());
+}
+
+void write_file(const fs::path& path, std::string_view text) {
+  AtomicFile file(path);
+  file.write(text);
+  file.commit();
+}
+
+AtomicDirectory::AtomicDirectory(const fs::path& path) : path_(path), temporary_(temporary_sibling(path)) {
+  std::error_code ignored;
+  check(!fs::exists(fs::symlink_status(path, ignored)), "{}: exists already", path.string());
+  remove_tree(temporary_);
+  make_directories(temporary_);
+}
+
+AtomicDirectory::~AtomicDirectory() {
+  if (temporary_.empty()) return;
+  std::error_code ignored;
+  fs::remove_all(temporary_, ignored);
+}
+
+void AtomicDirectory::commit() {
+  for (const fs::directory_entry& entry : fs::recursive_directory_iterator(temporary_)) {
+    if (!entry.is_regular_file()) continue;
+    const Descriptor fd(open_for_reading(entry.path()));
+    check(::fsync(fd.get()) == 0, "{}: cannot sync: {}", entry.path().string(), reason());
+  }
+  sync_directory(temporary_);
+  rename_path(temporary_, path_);
+  temporary_.clear();
+  sync_directory(path_.parent_path());
+}
+
+void make_directories(const fs::path& path) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  check(!error, "{}: cannot create the folder: {}", path.string(), error.message());
+}
+
+void remove_tree(const fs::path& path) {
+  std::error_code error;
+  fs::remove_all(path, error);
+  check(!error, "{}: cannot remove: {}", path.string(), error.message());
+}
+
+bool is_temporary_name(const fs::path& path) {
+  const std::string name = path.filename().string();
+  return name.starts_with('.') && name.ends_with(kTemporarySuffix);
+}
+
+}  // namespace ink

@@ -1,0 +1,102 @@
+#include "ink/base/parallel.h"
+
+#if defined(__x86_64__) || defined(__i386__)
+#include <immintrin.h>
+#endif
+
+namespace ink {
+
+namespace {
+// Spinning bridges the gap between two loops of one training step; longer gaps sleep.
+constexpr int kSpins = 20000;
+constexpr uint64_t kNoTask = 0xffffffffu;  // beyond any job's last task
+
+void pause() {
+#if defined(__x86_64__) || defined(__i386__)
+  _mm_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+}  // namespace
+
+ThreadPool::ThreadPool(int threads) {
+  if (threads <= 0) threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  workers_.reserve(threads - 1);
+  for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { worker_loop(); });
+}
+
+ThreadPool::~ThreadPool() {
+  stop_.store(true, std::memory_order_release);
+  ticket_.fetch_add(uint64_t{1} << 32, std::memory_order_acq_rel);  // a new job number wakes everyone
+  ticket_.notify_all();
+  for (std::thread& worker : workers_) worker.join();
+}
+
+void ThreadPool::run_tasks(int64_t tasks, Call call, const void* body) {
+  if (tasks <= 0) return;
+  if (workers_.empty() || tasks == 1) {
+    for (int64_t task = 0; task < tasks; ++task) call(body, task);
+    return;
+  }
+  // Closing the ticket first makes every compare-and-swap of a slow worker fail while the job changes: one that has
+  // read any of the new fields (acquire) also sees the closed ticket.
+  const uint64_t last_job = ticket_.load(std::memory_order_relaxed) >> 32;
+  ticket_.store((last_job + 1) << 32 | kNoTask, std::memory_order_relaxed);
+  tasks_.store(tasks, std::memory_order_release);
+  call_.store(call, std::memory_order_release);
+  body_.store(body, std::memory_order_release);
+  done_.store(0, std::memory_order_relaxed);
+  const uint64_t ticket = (last_job + 2) << 32;
+  ticket_.store(ticket, std::memory_order_release);
+  ticket_.notify_all();
+  work(ticket);
+  for (int spin = 0;; ++spin) {
+    const int64_t done = done_.load(std::memory_order_acquire);
+    if (done == tasks) return;
+    if (spin < kSpins) {
+      pause();
+    } else {
+      done_.wait(done, std::memory_order_acquire);
+    }
+  }
+}
+
+// Claims and runs tasks of the job that ticket names, until none is left.
+void ThreadPool::work(uint64_t ticket) {
+  const uint64_t job = ticket >> 32;
+  while (true) {
+    const int64_t tasks = tasks_.load(std::memory_order_acquire);
+    const Call call = call_.load(std::memory_order_acquire);
+    const void* body = body_.load(std::memory_order_acquire);
+    const auto task = static_cast<int64_t>(ticket & kNoTask);
+    if (task >= tasks) return;
+    if (!ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel, std::memory_order_acquire)) {
+      if (ticket >> 32 != job) return;
+      continue;
+    }
+    ++ticket;
+    call(body, task);
+    if (done_.fetch_add(1, std::memory_order_acq_rel) + 1 == tasks) done_.notify_one();
+  }
+}
+
+void ThreadPool::worker_loop() {
+  uint64_t seen = 0;
+  while (true) {
+    uint64_t ticket = ticket_.load(std::memory_order_acquire);
+    for (int spin = 0; ticket >> 32 == seen && spin < kSpins; ++spin) {
+      pause();
+      ticket = ticket_.load(std::memory_order_acquire);
+    }
+    while (ticket >> 32 == seen) {
+      ticket_.wait(ticket, std::memory_order_acquire);
+      ticket = ticket_.load(std::memory_order_acquire);
+    }
+    if (stop_.load(std::memory_order_acquire)) return;
+    seen = ticket >> 32;
+    work(ticket);
+  }
+}
+
+}  // namespace ink

@@ -1,0 +1,33 @@
+// Data sets by name: one row each.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <span>
+#include <string_view>
+
+namespace ink {
+
+struct Dataset {
+  std::string_view name;  // "tinyshakespeare"
+  std::string_view description;
+  std::string_view url;   // its public address
+  std::string_view file;  // name in the cache and in a mirror
+  std::string_view sha256;
+  int64_t bytes;
+  std::string_view recipe;  // name of the llm.c recipe it has, or empty
+};
+
+std::span<const Dataset> datasets();
+
+// Throws UsageError naming the nearest data set.
+const Dataset& find_dataset(std::string_view name);
+
+// The data set's file on this machine: from the cache ($XDG_CACHE_HOME/inkling, else ~/.cache/inkling), or fetched into
+// it: from INK_MIRROR first (a folder, or an address that FILE is appended to), then from its public address. Downloads
+// resume where they broke off and are checked against the SHA-256 before the file gets its name. Throws Error.
+std::filesystem::path get_dataset(const Dataset& dataset,
+                                  const std::function<void(int64_t done, int64_t total)>& progress = {});
+
+}  // namespace ink

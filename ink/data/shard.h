@@ -1,0 +1,43 @@
+// Token shards in llm.c's format: 256 little-endian int32 (magic 20240520, version 1, number of tokens), then the
+// tokens as uint16.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <span>
+
+#include "ink/base/file.h"
+
+namespace ink {
+
+inline constexpr int32_t kShardMagic = 20240520;
+inline constexpr int32_t kShardVersion = 1;
+inline constexpr size_t kShardHeaderBytes = 1024;
+
+// A shard mapped for reading. The constructor checks magic, version and that the size is exactly what the header says.
+class Shard {
+ public:
+  explicit Shard(const fs::path& path);
+
+  const fs::path& path() const { return file_.path(); }
+  std::span<const uint16_t> tokens() const { return tokens_; }
+
+ private:
+  MappedFile file_;
+  std::span<const uint16_t> tokens_;
+};
+
+// Writes one shard piece by piece, whole or not at all.
+class ShardWriter {
+ public:
+  explicit ShardWriter(const fs::path& path);
+  void write(std::span<const int32_t> tokens);  // each in [0, 65535]; Error otherwise
+  int64_t tokens() const { return count_; }
+  void commit();  // fills in the header; at most 2^31 - 1 tokens
+
+ private:
+  AtomicFile file_;
+  int64_t count_ = 0;
+};
+
+}  // namespace ink

@@ -1,0 +1,26 @@
+// From a device's name to its Ops. The table in device.cc is the only place that knows which backends are built.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ink/base/parallel.h"
+#include "ink/ops/ops.h"
+
+namespace ink {
+
+struct DeviceInfo {
+  std::string name;         // what --device takes
+  std::string description;  // one line
+};
+
+// The devices of this build, the default first.
+std::vector<DeviceInfo> devices();
+
+// The Ops of a device ("cpu", "ref"). pool runs its loops and must outlive it. Throws UsageError for a name that is not
+// in the table, naming those that are.
+std::unique_ptr<Ops> make_ops(std::string_view device, ThreadPool& pool);
+
+}  // namespace ink

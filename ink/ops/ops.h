@@ -1,0 +1,144 @@
+// The mathematics of the model, as about twenty operations over tensors. Each backend implements Ops; the formulas here
+// are the contract, `ink/ref` is the plain-loops specification, and every other backend is tested against it.
+//
+// B batch, T time (context), C channels, V vocabulary, Vp padded vocabulary, NH heads, HS = C / NH, N = B·T rows.
+// Gradients of parameters accumulate (+=), gradients of activations are overwritten (=), except where a comment says
+// so. Reductions never depend on the number of threads: the same inputs give the same bits on one device. Tensors are
+// f32 unless a comment says otherwise, and must not overlap unless it says they may. Arguments that do not fit each
+// other are programmer errors (assert).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "ink/tensor/tensor.h"
+
+namespace ink {
+
+// out(B,T,C) = wte(Vp,C)[tokens] + wpe(maxT,C)[0..T). tokens (B,T) i32, each in [0, Vp).
+struct Embed {
+  Tensor out, tokens, wte, wpe;
+};
+// dwte[tokens[b,t]] += dout[b,t];  dwpe[t] += Σ_b dout[b,t].
+struct EmbedBackward {
+  Tensor dwte, dwpe, dout, tokens;
+};
+
+// sum = in + residual;  out = (sum - mean) · rstd · weight + bias over each row of C.
+// mean, rstd (N) are saved for the backward pass; rstd = 1 / sqrt(var + eps). in may be empty: then sum is residual,
+// and the sum tensor may be empty or alias residual. sum may alias residual or in.
+struct AddLayerNorm {
+  Tensor in, residual, weight, bias, sum, out, mean, rstd;
+  float eps = 1e-5f;
+};
+// With x̂ = (sum - mean) · rstd and g = dout · weight, each row:
+//   dsum += rstd · (g - mean(g) - x̂ · mean(g · x̂));  dweight += Σ_rows dout · x̂;  dbias += Σ_rows dout.
+// dsum (N,C) arrives holding the gradient that reaches sum along the residual stream and leaves with both.
+struct AddLayerNormBackward {
+  Tensor dsum, dweight, dbias, dout, sum, weight, mean, rstd;
+};
+
+// out(M,N) = epilogue(op(a) · op(b) + bias), op transposing where the flag says. With accumulate, out += that.
+//   forward          out(N,OC)  = x(N,C) · w(OC,C)ᵀ        a = x,    b = w, trans_b
+//   gradient of x    dx(N,C)    = dout(N,OC) · w(OC,C)     a = dout, b = w
+//   gradient of w    dw(OC,C)  += doutᵀ(OC,N) · x(N,C)     a = dout, b = x, trans_a, accumulate
+// Epilogues (at most one of gelu_in, dgelu_in; neither with accumulate):
+//   gelu_in (M,N): is written with op(a)·op(b) + bias, and out = gelu(gelu_in)
+//   dgelu_in (M,N): out = (op(a)·op(b)) · gelu'(dgelu_in); out may alias nothing
+//   dbias (M), with trans_a: dbias += Σ_k a[k, m], the gradient of a bias from the same dout
+struct Gemm {
+  Tensor a, b, bias, out, gelu_in, dgelu_in, dbias;
+  bool trans_a = false;
+  bool trans_b = false;
+  bool accumulate = false;
+};
+
+// out = gelu(in), the tanh form: 0.5·x·(1 + tanh(√(2/π)·(x + 0.044715·x³))). Used to recompute what gemm fused.
+struct Gelu {
+  Tensor out, in;
+};
+
+// Causal self-attention over heads. qkv (B,T,3C) holds q, k, v one after another in each row, each NH heads of HS.
+//   out[b,t,h] = Σ_{u≤t} softmax_u(q[b,t,h]·k[b,u,h] / √HS) · v[b,u,h]
+//   lse (B,NH,T): log Σ_u exp(score), saved for the backward pass.
+struct Attention {
+  Tensor qkv, out, lse;  // (B,T,3C), (B,T,C), (B,NH,T)
+  int heads = 1;
+};
+// dqkv (B,T,3C) = the gradients of q, k, v. delta (B,NH,T) is scratch: Σ_c dout · out.
+struct AttentionBackward {
+  Tensor dqkv, dout, qkv, out, lse, delta;
+  int heads = 1;
+};
+
+// logits(N,Vp) = x(N,C) · weight(Vp,C)ᵀ in chunks of rows: the whole matrix never exists.
+//   losses[n] = log Σ_{v<vocab} exp(logits[n,v]) - logits[n,targets[n]]
+// and, unless dx is empty, with p = softmax over v < vocab (0 in the padding):
+//   dlogits = (p - onehot(target)) · dloss;  dx = dlogits · weight;  dweight += dlogitsᵀ · x.
+// targets (N) i32 in [0, vocab). logits is scratch: (rows of a chunk, Vp), at least one row.
+struct Classifier {
+  Tensor x, weight, targets, losses, dx, dweight, logits;
+  int64_t vocab = 0;
+  float dloss = 1;
+};
+
+// One AdamW step over a contiguous range (Loshchilov, Hutter 2019), with g = grad · grad_scale and step counted from 1:
+//   m = β1·m + (1-β1)·g;  v = β2·v + (1-β2)·g²
+//   param -= lr · ( (m / (1-β1^step)) / (√(v / (1-β2^step)) + eps) + weight_decay · param )
+struct AdamW {
+  Tensor param, grad, m, v;
+  float lr = 0, beta1 = 0.9f, beta2 = 0.95f, eps = 1e-8f, weight_decay = 0, grad_scale = 1;
+  int64_t step = 1;
+};
+
+// One SGD step with momentum, as torch.optim.SGD (dampening 0, not Nesterov), with g = grad · grad_scale:
+//   d = g + weight_decay · param;  m = momentum · m + d;  param -= lr · m.  m starts at zero.
+struct Sgd {
+  Tensor param, grad, m;
+  float lr = 0, momentum = 0, weight_decay = 0, grad_scale = 1;
+};
+
+// A block of device memory, freed with its owner.
+class Buffer {
+ public:
+  virtual ~Buffer() = default;
+  virtual std::byte* data() = 0;  // an address of the device, aligned to a page, zeroed
+  virtual size_t size() const = 0;
+};
+
+class Ops {
+ public:
+  virtual ~Ops() = default;
+
+  virtual std::string name() const = 0;         // "cpu"
+  virtual std::string description() const = 0;  // one line for `ink info`: instruction set, matrix library, threads
+
+  // Memory. allocate throws Error when the device cannot give it; upload and download copy from and to the host.
+  virtual std::unique_ptr<Buffer> allocate(size_t bytes) = 0;
+  virtual size_t memory() const = 0;  // bytes the device has in all
+  virtual void upload(const Tensor& to, const void* from) = 0;
+  virtual void download(void* to, const Tensor& from) = 0;
+  virtual void copy(const Tensor& to, const Tensor& from) = 0;  // same dtype and element count
+  virtual void fill(const Tensor& t, float value) = 0;
+
+  virtual void embed(const Embed& a) = 0;
+  virtual void embed_backward(const EmbedBackward& a) = 0;
+  virtual void add_layernorm(const AddLayerNorm& a) = 0;
+  virtual void add_layernorm_backward(const AddLayerNormBackward& a) = 0;
+  virtual void gemm(const Gemm& a) = 0;
+  virtual void gelu(const Gelu& a) = 0;
+  virtual void attention(const Attention& a) = 0;
+  virtual void attention_backward(const AttentionBackward& a) = 0;
+  virtual void classifier(const Classifier& a) = 0;
+  virtual void adamw(const AdamW& a) = 0;
+  virtual void sgd(const Sgd& a) = 0;
+
+  // Σ x² in double, summed in an order that depends on numel alone. Not finite if any element is not.
+  virtual double sum_squares(const Tensor& x) = 0;
+  // False if any element is NaN or infinite.
+  virtual bool all_finite(const Tensor& x) = 0;
+};
+
+}  // namespace ink
