@@ -1,0 +1,288 @@
+// The specification of every operation in ops.h, as plain loops over one scalar type. RefOps runs them over float; the
+// tests run the same code over double, against finite differences. Sums accumulate in double, so that the float results
+// are as exact as their rounding. B batch, T time, C channels, N rows, NH heads; everything is row-major.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <numbers>
+#include <vector>
+
+namespace ink::ref {
+
+template <class Real>
+void embed(Real* out, const int32_t* tokens, const Real* wte, const Real* wpe, int64_t B, int64_t T, int64_t C) {
+  for (int64_t b = 0; b < B; ++b) {
+    for (int64_t t = 0; t < T; ++t) {
+      const int64_t row = b * T + t;
+      for (int64_t c = 0; c < C; ++c) out[row * C + c] = wte[tokens[row] * C + c] + wpe[t * C + c];
+    }
+  }
+}
+
+template <class Real>
+void embed_backward(Real* dwte, Real* dwpe, const Real* dout, const int32_t* tokens, int64_t B, int64_t T, int64_t C) {
+  for (int64_t b = 0; b < B; ++b) {
+    for (int64_t t = 0; t < T; ++t) {
+      const int64_t row = b * T + t;
+      for (int64_t c = 0; c < C; ++c) {
+        dwte[tokens[row] * C + c] += dout[row * C + c];
+        dwpe[t * C + c] += dout[row * C + c];
+      }
+    }
+  }
+}
+
+// in and sum may be null.
+template <class Real>
+void add_layernorm(Real* sum, Real* out, Real* mean, Real* rstd, const Real* in, const Real* residual,
+                   const Real* weight, const Real* bias, int64_t N, int64_t C, double eps) {
+  for (int64_t n = 0; n < N; ++n) {
+    std::vector<Real> x(residual + n * C, residual + (n + 1) * C);
+    if (in != nullptr) {
+      for (int64_t c = 0; c < C; ++c) x[c] = in[n * C + c] + residual[n * C + c];
+    }
+    if (sum != nullptr) std::copy(x.begin(), x.end(), sum + n * C);
+    double m = 0;
+    for (int64_t c = 0; c < C; ++c) m += x[c];
+    m /= static_cast<double>(C);
+    double var = 0;
+    for (int64_t c = 0; c < C; ++c) var += (x[c] - m) * (x[c] - m);
+    var /= static_cast<double>(C);
+    const double r = 1 / std::sqrt(var + eps);
+    for (int64_t c = 0; c < C; ++c) out[n * C + c] = static_cast<Real>((x[c] - m) * r * weight[c] + bias[c]);
+    mean[n] = static_cast<Real>(m);
+    rstd[n] = static_cast<Real>(r);
+  }
+}
+
+template <class Real>
+void add_layernorm_backward(Real* dsum, Real* dweight, Real* dbias, const Real* dout, const Real* sum,
+                            const Real* weight, const Real* mean, const Real* rstd, int64_t N, int64_t C) {
+  std::vector<double> dw(C, 0), db(C, 0);
+  for (int64_t n = 0; n < N; ++n) {
+    const auto x_hat = [&](int64_t c) { return (double{sum[n * C + c]} - mean[n]) * rstd[n]; };
+    const auto g = [&](int64_t c) { return double{dout[n * C + c]} * weight[c]; };
+    double mean_g = 0, mean_gx = 0;
+    for (int64_t c = 0; c < C; ++c) {
+      mean_g += g(c);
+      mean_gx += g(c) * x_hat(c);
+    }
+    mean_g /= static_cast<double>(C);
+    mean_gx /= static_cast<double>(C);
+    for (int64_t c = 0; c < C; ++c) {
+      dsum[n * C + c] += static_cast<Real>(rstd[n] * (g(c) - mean_g - x_hat(c) * mean_gx));
+      dw[c] += dout[n * C + c] * x_hat(c);
+      db[c] += dout[n * C + c];
+    }
+  }
+  for (int64_t c = 0; c < C; ++c) {
+    dweight[c] += static_cast<Real>(dw[c]);
+    dbias[c] += static_cast<Real>(db[c]);
+  }
+}
+
+inline double gelu_value(double x) {
+  const double scale = std::sqrt(2 / std::numbers::pi);
+  return 0.5 * x * (1 + std::tanh(scale * (x + 0.044715 * x * x * x)));
+}
+
+inline double gelu_slope(double x) {
+  const double scale = std::sqrt(2 / std::numbers::pi);
+  const double t = std::tanh(scale * (x + 0.044715 * x * x * x));
+  return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * scale * (1 + 3 * 0.044715 * x * x);
+}
+
+template <class Real>
+void gelu(Real* out, const Real* in, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) out[i] = static_cast<Real>(gelu_value(in[i]));
+}
+
+// The arguments of ink::Gemm; a, b, out are dense, bias, gelu_in, dgelu_in, dbias may be null.
+template <class Real>
+struct GemmArgs {
+  const Real *a, *b, *bias = nullptr;
+  Real *out, *gelu_in = nullptr;
+  const Real* dgelu_in = nullptr;
+  Real* dbias = nullptr;
+  bool trans_a = false, trans_b = false, accumulate = false;
+  int64_t M, N, K;
+};
+
+template <class Real>
+void gemm(const GemmArgs<Real>& g) {
+  const auto a = [&](int64_t m, int64_t k) { return g.trans_a ? g.a[k * g.M + m] : g.a[m * g.K + k]; };
+  const auto b = [&](int64_t k, int64_t n) { return g.trans_b ? g.b[n * g.K + k] : g.b[k * g.N + n]; };
+  for (int64_t m = 0; m < g.M; ++m) {
+    for (int64_t n = 0; n < g.N; ++n) {
+      double value = 0;
+      for (int64_t k = 0; k < g.K; ++k) value += double{a(m, k)} * b(k, n);
+      if (g.bias != nullptr) value += g.bias[n];
+      const int64_t i = m * g.N + n;
+      if (g.gelu_in != nullptr) {
+        g.gelu_in[i] = static_cast<Real>(value);
+        value = gelu_value(g.gelu_in[i]);
+      }
+      if (g.dgelu_in != nullptr) value *= gelu_slope(g.dgelu_in[i]);
+      g.out[i] = static_cast<Real>(g.accumulate ? g.out[i] + value : value);
+    }
+  }
+  if (g.dbias != nullptr) {
+    for (int64_t m = 0; m < g.M; ++m) {
+      double sum = 0;
+      for (int64_t k = 0; k < g.K; ++k) sum += a(m, k);
+      g.dbias[m] += static_cast<Real>(sum);
+    }
+  }
+}
+
+template <class Real>
+void attention(Real* out, Real* lse, const Real* qkv, int64_t B, int64_t T, int64_t C, int64_t NH) {
+  const int64_t HS = C / NH;
+  const double scale = 1 / std::sqrt(static_cast<double>(HS));
+  std::vector<double> score(T);
+  for (int64_t b = 0; b < B; ++b) {
+    for (int64_t h = 0; h < NH; ++h) {
+      const Real* q = qkv + b * T * 3 * C + h * HS;
+      const Real* k = q + C;
+      const Real* v = q + 2 * C;
+      for (int64_t t = 0; t < T; ++t) {
+        double max = -std::numeric_limits<double>::infinity();
+        for (int64_t u = 0; u <= t; ++u) {
+          score[u] = 0;
+          for (int64_t i = 0; i < HS; ++i) score[u] += double{q[t * 3 * C + i]} * k[u * 3 * C + i];
+          score[u] *= scale;
+          max = std::max(max, score[u]);
+        }
+        double sum = 0;
+        for (int64_t u = 0; u <= t; ++u) sum += std::exp(score[u] - max);
+        lse[(b * NH + h) * T + t] = static_cast<Real>(max + std::log(sum));
+        for (int64_t i = 0; i < HS; ++i) {
+          double value = 0;
+          for (int64_t u = 0; u <= t; ++u) value += std::exp(score[u] - max) / sum * v[u * 3 * C + i];
+          out[(b * T + t) * C + h * HS + i] = static_cast<Real>(value);
+        }
+      }
+    }
+  }
+}
+
+// With p = exp(score - lse), dp[t,u] = dout[t]·v[u] and delta[t] = dout[t]·out[t] (= Σ_u p·dp), the gradient of a score
+// is p · (dp - delta).
+template <class Real>
+void attention_backward(Real* dqkv, Real* delta, const Real* dout, const Real* qkv, const Real* out, const Real* lse,
+                        int64_t B, int64_t T, int64_t C, int64_t NH) {
+  const int64_t HS = C / NH;
+  const double scale = 1 / std::sqrt(static_cast<double>(HS));
+  std::vector<double> dq(T * HS), dk(T * HS), dv(T * HS);
+  for (int64_t b = 0; b < B; ++b) {
+    for (int64_t h = 0; h < NH; ++h) {
+      const Real* q = qkv + b * T * 3 * C + h * HS;
+      const Real* k = q + C;
+      const Real* v = q + 2 * C;
+      for (std::vector<double>* gradient : {&dq, &dk, &dv}) std::ranges::fill(*gradient, 0.0);
+      for (int64_t t = 0; t < T; ++t) {
+        const Real* o = out + (b * T + t) * C + h * HS;
+        const Real* d = dout + (b * T + t) * C + h * HS;
+        double dot = 0;
+        for (int64_t i = 0; i < HS; ++i) dot += double{d[i]} * o[i];
+        delta[(b * NH + h) * T + t] = static_cast<Real>(dot);
+        for (int64_t u = 0; u <= t; ++u) {
+          double score = 0, dp = 0;
+          for (int64_t i = 0; i < HS; ++i) {
+            score += double{q[t * 3 * C + i]} * k[u * 3 * C + i];
+            dp += double{d[i]} * v[u * 3 * C + i];
+          }
+          const double p = std::exp(score * scale - lse[(b * NH + h) * T + t]);
+          const double dscore = p * (dp - dot) * scale;
+          for (int64_t i = 0; i < HS; ++i) {
+            dq[t * HS + i] += dscore * k[u * 3 * C + i];
+            dk[u * HS + i] += dscore * q[t * 3 * C + i];
+            dv[u * HS + i] += p * d[i];
+          }
+        }
+      }
+      Real* dqkv_head = dqkv + b * T * 3 * C + h * HS;
+      for (int64_t t = 0; t < T; ++t) {
+        for (int64_t i = 0; i < HS; ++i) {
+          dqkv_head[t * 3 * C + i] = static_cast<Real>(dq[t * HS + i]);
+          dqkv_head[t * 3 * C + C + i] = static_cast<Real>(dk[t * HS + i]);
+          dqkv_head[t * 3 * C + 2 * C + i] = static_cast<Real>(dv[t * HS + i]);
+        }
+      }
+    }
+  }
+}
+
+// logits is scratch of one row (Vp); dx and dweight are both null when only the losses are wanted. The columns
+// [vocab, Vp) take no part.
+template <class Real>
+void classifier(Real* losses, Real* dx, Real* dweight, Real* logits, const Real* x, const Real* weight,
+                const int32_t* targets, int64_t N, int64_t C, int64_t vocab, double dloss) {
+  for (int64_t n = 0; n < N; ++n) {
+    double max = -std::numeric_limits<double>::infinity();
+    for (int64_t v = 0; v < vocab; ++v) {
+      double value = 0;
+      for (int64_t c = 0; c < C; ++c) value += double{x[n * C + c]} * weight[v * C + c];
+      logits[v] = static_cast<Real>(value);
+      max = std::max(max, double{logits[v]});
+    }
+    double sum = 0;
+    for (int64_t v = 0; v < vocab; ++v) sum += std::exp(logits[v] - max);
+    const double lse = max + std::log(sum);
+    losses[n] = static_cast<Real>(lse - logits[targets[n]]);
+    if (dx == nullptr) continue;
+    for (int64_t v = 0; v < vocab; ++v) {
+      const double p = std::exp(logits[v] - lse);
+      logits[v] = static_cast<Real>((p - (v == targets[n] ? 1 : 0)) * dloss);
+    }
+    for (int64_t c = 0; c < C; ++c) {
+      double value = 0;
+      for (int64_t v = 0; v < vocab; ++v) value += double{logits[v]} * weight[v * C + c];
+      dx[n * C + c] = static_cast<Real>(value);
+    }
+    for (int64_t v = 0; v < vocab; ++v) {
+      for (int64_t c = 0; c < C; ++c) dweight[v * C + c] += logits[v] * x[n * C + c];
+    }
+  }
+}
+
+// Args is ink::AdamW, of which the scalars are read.
+template <class Real, class Args>
+void adamw(Real* param, const Real* grad, Real* m, Real* v, int64_t n, const Args& a) {
+  const Real beta1 = a.beta1, beta2 = a.beta2, one = 1;
+  const auto m_scale = static_cast<Real>(1 / (1 - std::pow(double{a.beta1}, static_cast<double>(a.step))));
+  const auto v_scale = static_cast<Real>(1 / (1 - std::pow(double{a.beta2}, static_cast<double>(a.step))));
+  for (int64_t i = 0; i < n; ++i) {
+    const Real g = grad[i] * a.grad_scale;
+    m[i] = beta1 * m[i] + (one - beta1) * g;
+    v[i] = beta2 * v[i] + (one - beta2) * g * g;
+    param[i] -= a.lr * (m[i] * m_scale / (std::sqrt(v[i] * v_scale) + a.eps) + a.weight_decay * param[i]);
+  }
+}
+
+// Args is ink::Sgd, of which the scalars are read.
+template <class Real, class Args>
+void sgd(Real* param, const Real* grad, Real* m, int64_t n, const Args& a) {
+  for (int64_t i = 0; i < n; ++i) {
+    const Real d = grad[i] * a.grad_scale + a.weight_decay * param[i];
+    m[i] = a.momentum * m[i] + d;
+    param[i] -= a.lr * m[i];
+  }
+}
+
+template <class Real>
+double sum_squares(const Real* x, int64_t n) {
+  double sum = 0;
+  for (int64_t i = 0; i < n; ++i) sum += double{x[i]} * x[i];
+  return sum;
+}
+
+template <class Real>
+bool all_finite(const Real* x, int64_t n) {
+  return std::all_of(x, x + n, [](Real value) { return std::isfinite(value); });
+}
+
+}  // namespace ink::ref

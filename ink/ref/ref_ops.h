@@ -1,0 +1,28 @@
+// The "ref" device: ops.h in plain loops on one thread. Slow and obvious; the oracle of every other backend.
+#pragma once
+
+#include "ink/ops/host_ops.h"
+
+namespace ink {
+
+class RefOps final : public HostOps {
+ public:
+  std::string name() const override { return "ref"; }
+  std::string description() const override { return "plain loops, 1 thread: the specification, slow"; }
+
+  void embed(const Embed& a) override;
+  void embed_backward(const EmbedBackward& a) override;
+  void add_layernorm(const AddLayerNorm& a) override;
+  void add_layernorm_backward(const AddLayerNormBackward& a) override;
+  void gemm(const Gemm& a) override;
+  void gelu(const Gelu& a) override;
+  void attention(const Attention& a) override;
+  void attention_backward(const AttentionBackward& a) override;
+  void classifier(const Classifier& a) override;
+  void adamw(const AdamW& a) override;
+  void sgd(const Sgd& a) override;
+  double sum_squares(const Tensor& x) override;
+  bool all_finite(const Tensor& x) override;
+};
+
+}  // namespace ink
