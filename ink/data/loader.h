@@ -23,14 +23,18 @@ struct LoaderOptions {
   int ranks = 1;
 };
 
-// Everything that decides which batches come next, to be saved in a checkpoint.
+// Everything that decides which batches come next, to be saved in a checkpoint. The orders and rng are empty without
+// shuffling.
 struct LoaderState {
   int64_t shard = 0;   // index in this epoch's order
   int64_t sample = 0;  // next sample of that shard
-  int64_t epoch = 0;   // times all shards have been served
+  int64_t epoch = 0;   // epochs ended, by serving all shards or by reset()
   std::vector<int32_t> shard_order;
   std::vector<int32_t> sample_order;
   std::string rng;
+  // What the position counts in: restore refuses it for other data or another sample size.
+  int64_t tokens = 0;         // in all shards
+  int64_t sample_tokens = 0;  // ranks·B·T
 };
 
 class Loader {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <span>
+#include <vector>
 
 #include "ink/base/file.h"
 
@@ -13,6 +14,8 @@ namespace ink {
 inline constexpr int32_t kShardMagic = 20240520;
 inline constexpr int32_t kShardVersion = 1;
 inline constexpr size_t kShardHeaderBytes = 1024;
+inline constexpr int64_t kMaxShardTokens = 2147483647;  // the header's count is an int32
+inline constexpr int kMaxShardVocab = 65536;            // ids are uint16
 
 // A shard mapped for reading. The constructor checks magic, version and that the size is exactly what the header says.
 class Shard {
@@ -27,17 +30,25 @@ class Shard {
   std::span<const uint16_t> tokens_;
 };
 
+// The largest id in tokens; 0 if there are none. Runs at memory speed.
+uint16_t largest_token(std::span<const uint16_t> tokens);
+
+// Throws Error naming the first token that is not below vocab, and its position.
+void check_vocab(const Shard& shard, int64_t vocab);
+
 // Writes one shard piece by piece, whole or not at all.
 class ShardWriter {
  public:
   explicit ShardWriter(const fs::path& path);
   void write(std::span<const int32_t> tokens);  // each in [0, 65535]; Error otherwise
   int64_t tokens() const { return count_; }
-  void commit();  // fills in the header; at most 2^31 - 1 tokens
+  void commit();  // fills in the header; at least one token, at most 2^31 - 1
 
  private:
+  fs::path path_;
   AtomicFile file_;
   int64_t count_ = 0;
+  std::vector<uint16_t> buffer_;  // narrowed tokens of the write under way
 };
 
 }  // namespace ink

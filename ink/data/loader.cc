@@ -1,0 +1,184 @@
+// The loader's order, step for step llm.c's (llmc/dataloader.h): the shards' order is shuffled on from the last
+// epoch's, the order of a shard's samples from the identity each time the shard is entered; both draw from one
+// generator.
+#include "ink/data/loader.h"
+
+#include <glob.h>
+
+#include <algorithm>
+#include <limits>
+#include <numeric>
+
+#include "ink/base/check.h"
+
+namespace ink {
+
+namespace {
+
+// The files that match, as glob(3) orders them. A path that exists is itself, whatever characters it holds.
+std::vector<fs::path> matching_files(const std::string& pattern) {
+  std::error_code ignored;
+  check(!fs::is_directory(pattern, ignored), "{}: is a folder, expected shards; name them, as in \"{}\"", pattern,
+        (fs::path(pattern) / "*train*.bin").string());
+  if (fs::exists(pattern, ignored)) return {pattern};
+  glob_t found{};
+  const int status = ::glob(pattern.c_str(), 0, nullptr, &found);
+  std::vector<fs::path> files;
+  if (status == 0) files.assign(found.gl_pathv, found.gl_pathv + found.gl_pathc);
+  ::globfree(&found);
+  check(status == 0 || status == GLOB_NOMATCH, "{}: cannot search for shards; is the folder readable?", pattern);
+  check(!files.empty(), "{}: no such file, nor files that match; `ink data prepare` writes shards", pattern);
+  return files;
+}
+
+int64_t checked_sample_tokens(const LoaderOptions& o) {
+  check(o.batch > 0 && o.context > 0, "batch {} and context {} must be at least 1", o.batch, o.context);
+  check(o.ranks > 0 && o.rank >= 0 && o.rank < o.ranks, "rank {} of {} ranks does not exist", o.rank, o.ranks);
+  constexpr int64_t most = std::numeric_limits<int32_t>::max();  // more tokens than a shard can hold
+  check(o.batch <= most / o.context && o.batch * o.context <= most / o.ranks,
+        "ranks {} x batch {} x context {} is more than a shard can hold; use a smaller --batch or --context", o.ranks,
+        o.batch, o.context);
+  return o.ranks * o.batch * o.context;
+}
+
+bool is_permutation_of(const std::vector<int32_t>& order, int64_t n) {
+  if (static_cast<int64_t>(order.size()) != n) return false;
+  std::vector<bool> seen(order.size());
+  for (const int32_t index : order) {
+    if (index < 0 || index >= n || seen[index]) return false;
+    seen[index] = true;
+  }
+  return true;
+}
+
+}  // namespace
+
+struct Loader::Impl {
+  LoaderOptions options;
+  std::vector<Shard> shards;
+  LoaderState at;  // rng is kept in the generator
+  Mt19937 generator;
+
+  // Samples that each rank can take from a shard: they are sample_tokens apart and need one token more.
+  int64_t samples(size_t shard) const {
+    return (static_cast<int64_t>(shards[shard].tokens().size()) - 1) / at.sample_tokens;
+  }
+
+  size_t shard_at(int64_t position, const std::vector<int32_t>& order) const {
+    return static_cast<size_t>(order.empty() ? position : order[position]);
+  }
+  size_t current_shard() const { return shard_at(at.shard, at.shard_order); }
+
+  void enter_shard() {
+    at.sample = 0;
+    if (!options.shuffle) return;
+    at.sample_order.resize(samples(current_shard()));
+    std::iota(at.sample_order.begin(), at.sample_order.end(), 0);
+    generator.shuffle(at.sample_order);
+  }
+
+  void start_epoch() {
+    at.shard = 0;
+    if (options.shuffle) generator.shuffle(at.shard_order);
+    enter_shard();
+  }
+
+  void advance() {
+    ++at.shard;
+    if (at.shard < static_cast<int64_t>(shards.size())) return enter_shard();
+    ++at.epoch;
+    start_epoch();
+  }
+};
+
+Loader::Loader(const LoaderOptions& options) : impl_(std::make_unique<Impl>()) {
+  Impl& self = *impl_;
+  self.options = options;
+  self.at.sample_tokens = checked_sample_tokens(options);
+  for (const fs::path& path : matching_files(options.pattern)) {
+    const Shard& shard = self.shards.emplace_back(path);
+    const auto held = static_cast<int64_t>(shard.tokens().size());
+    check(held > self.at.sample_tokens,
+          "{}: shard holds {} tokens, a batch needs {}; use a smaller --batch or --context", path.string(), held,
+          self.at.sample_tokens + 1);
+    if (options.vocab > 0) check_vocab(shard, options.vocab);
+    self.at.tokens += held;
+  }
+  if (options.shuffle) {
+    self.generator.seed(42 + static_cast<uint32_t>(options.rank));
+    self.at.shard_order.resize(self.shards.size());
+    std::iota(self.at.shard_order.begin(), self.at.shard_order.end(), 0);
+  }
+  self.start_epoch();
+}
+
+Loader::~Loader() = default;
+
+void Loader::next(std::vector<int32_t>& inputs, std::vector<int32_t>& targets) {
+  Impl& self = *impl_;
+  // A shard's end is noticed by the batch after it, so that a state saved there draws the same numbers on.
+  if (self.at.sample >= self.samples(self.current_shard())) self.advance();
+  const int64_t sample = self.options.shuffle ? self.at.sample_order[self.at.sample] : self.at.sample;
+  const int64_t length = self.options.batch * self.options.context;
+  const auto tokens = self.shards[self.current_shard()].tokens().subspan(
+      sample * self.at.sample_tokens + self.options.rank * length, length + 1);
+  inputs.assign(tokens.begin(), tokens.end() - 1);
+  targets.assign(tokens.begin() + 1, tokens.end());
+  ++self.at.sample;
+}
+
+void Loader::reset() {
+  ++impl_->at.epoch;
+  impl_->start_epoch();
+}
+
+int64_t Loader::tokens() const { return impl_->at.tokens; }
+
+int64_t Loader::batches() const {
+  int64_t sum = 0;
+  for (size_t shard = 0; shard < impl_->shards.size(); ++shard) sum += impl_->samples(shard);
+  return sum;
+}
+
+int64_t Loader::epoch() const { return impl_->at.epoch; }
+
+LoaderState Loader::state() const {
+  LoaderState state = impl_->at;
+  if (impl_->options.shuffle) state.rng = impl_->generator.save();
+  return state;
+}
+
+void Loader::restore(const LoaderState& state) {
+  Impl& self = *impl_;
+  const std::string& pattern = self.options.pattern;
+  const auto shards = static_cast<int64_t>(self.shards.size());
+  check(state.tokens == self.at.tokens,
+        "{}: {} tokens, but the saved position is in data of {}; resume with the same data", pattern, self.at.tokens,
+        state.tokens);
+  check(state.sample_tokens == self.at.sample_tokens,
+        "{}: the saved position counts samples of {} tokens, this run's ranks x batch x context is {}; resume with the "
+        "same sizes",
+        pattern, state.sample_tokens, self.at.sample_tokens);
+  check(self.options.shuffle == !state.shard_order.empty(),
+        "{}: the saved position is {}shuffled, this run's data is {}; resume with the same setting", pattern,
+        state.shard_order.empty() ? "not " : "", self.options.shuffle ? "shuffled" : "not");
+  check(!self.options.shuffle || is_permutation_of(state.shard_order, shards),
+        "{}: the saved order of {} shards does not fit these {}; resume with the same data", pattern,
+        state.shard_order.size(), shards);
+  check(state.shard >= 0 && state.shard < shards && state.epoch >= 0,
+        "{}: the saved position, shard {} in epoch {}, does not exist among {} shards", pattern, state.shard,
+        state.epoch, shards);
+  const int64_t samples = self.samples(self.shard_at(state.shard, state.shard_order));
+  check(state.sample >= 0 && state.sample <= samples,
+        "{}: the saved position, sample {}, is outside its shard of {} samples", pattern, state.sample, samples);
+  check(self.options.shuffle ? is_permutation_of(state.sample_order, samples) : state.sample_order.empty(),
+        "{}: the saved order of {} samples does not fit the shard's {}; resume with the same data", pattern,
+        state.sample_order.size(), samples);
+  Mt19937 generator;
+  if (self.options.shuffle) generator.restore(state.rng);
+  self.generator = generator;
+  self.at = state;
+  self.at.rng.clear();
+}
+
+}  // namespace ink
