@@ -1,0 +1,344 @@
+#include "ink/model/gpt2.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "ink/base/check.h"
+#include "ink/model/gpt2_memory.h"
+
+namespace ink {
+
+namespace {
+
+// Tokens of one step. Far beyond any machine, and small enough that no tensor's size comes near 2^63.
+constexpr int64_t kMaxRows = int64_t{1} << 24;
+
+void check_ids(std::span<const int32_t> ids, const char* what, int64_t vocab) {
+  for (size_t i = 0; i < ids.size(); ++i) {
+    check(ids[i] >= 0 && ids[i] < vocab, "{} {} at position {} of the batch is outside the vocabulary of {}", what,
+          ids[i], i, vocab);
+  }
+}
+
+}  // namespace
+
+struct Gpt2::Impl {
+  Gpt2Config config;
+  Gpt2Options options;
+  Ops& ops;
+
+  Plan plan;  // slots point into params and x
+  std::vector<Param> params;
+  Activations x;
+  int64_t b = 0, t = 0;  // the size that x is laid out for
+  std::unique_ptr<Buffer> memory;
+  Weights w, dw;
+  std::vector<float> losses;
+
+  Impl(const Gpt2Config& c, const Gpt2Options& o, Ops& device) : config(c), options(o), ops(device) {}
+
+  void set_size(int64_t batch, int64_t context);
+  void load_tokens(std::span<const int32_t> tokens, int64_t batch, int64_t context);
+  void load_targets(std::span<const int32_t> targets);
+  void forward();
+  void backward();
+  void block_backward(size_t l);
+  void linear_backward(const Tensor& dout, const Tensor& in, const Tensor& dweight, const Tensor& dbias);
+  float mean_loss();
+};
+
+// A smaller step uses the beginning of the memory planned for the largest.
+void Gpt2::Impl::set_size(int64_t batch, int64_t context) {
+  check(batch >= 1 && batch <= options.batch, "a batch of {} does not fit the {} that memory was planned for", batch,
+        options.batch);
+  check(context >= 1 && context <= options.context,
+        "a sequence of {} tokens does not fit the {} that memory was planned for", context, options.context);
+  if (b == batch && t == context) return;
+  std::byte* const start = x.tokens.data;  // the first tensor of the first of the arenas that change
+  Plan smaller;
+  plan_activations(smaller, x, config, options, batch, context);
+  smaller.bind(start);
+  b = batch;
+  t = context;
+}
+
+void Gpt2::Impl::load_tokens(std::span<const int32_t> tokens, int64_t batch, int64_t context) {
+  set_size(batch, context);
+  check(static_cast<int64_t>(tokens.size()) == b * t, "{} tokens given for a batch of {} x {}", tokens.size(), b, t);
+  check_ids(tokens, "token", config.vocab);
+  ops.upload(x.tokens, tokens.data());
+}
+
+void Gpt2::Impl::load_targets(std::span<const int32_t> targets) {
+  check(static_cast<int64_t>(targets.size()) == b * t, "{} targets given for a batch of {} x {}", targets.size(), b, t);
+  check_ids(targets, "target", config.vocab);
+  ops.upload(x.targets, targets.data());
+}
+
+// From tokens to the last layer norm. Each layer norm also adds the branch before it to the residual stream.
+void Gpt2::Impl::forward() {
+  const int heads = static_cast<int>(config.heads);
+  Tensor residual = x.blocks[0].residual1;
+  Tensor branch;  // nothing to add yet
+  ops.embed({.out = residual, .tokens = x.tokens, .wte = w.wte, .wpe = w.wpe});
+
+  for (size_t l = 0; l < x.blocks.size(); ++l) {
+    const BlockWeights& p = w.blocks[l];
+    const BlockActivations& a = x.blocks[l];
+    ops.add_layernorm({.in = branch,
+                       .residual = residual,
+                       .weight = p.ln1,
+                       .bias = p.ln1_bias,
+                       .sum = a.residual1,
+                       .out = a.ln1,
+                       .mean = a.ln1_mean,
+                       .rstd = a.ln1_rstd,
+                       .eps = config.eps});
+    ops.gemm({.a = a.ln1, .b = p.qkv, .bias = p.qkv_bias, .out = a.qkv, .trans_b = true});
+    ops.attention({.qkv = a.qkv, .out = a.att, .lse = a.lse, .heads = heads});
+    ops.gemm({.a = a.att, .b = p.att_proj, .bias = p.att_proj_bias, .out = x.branch, .trans_b = true});
+    ops.add_layernorm({.in = x.branch,
+                       .residual = a.residual1,
+                       .weight = p.ln2,
+                       .bias = p.ln2_bias,
+                       .sum = a.residual2,
+                       .out = a.ln2,
+                       .mean = a.ln2_mean,
+                       .rstd = a.ln2_rstd,
+                       .eps = config.eps});
+    ops.gemm({.a = a.ln2, .b = p.fc, .bias = p.fc_bias, .out = a.gelu, .gelu_in = a.fc, .trans_b = true});
+    ops.gemm({.a = a.gelu, .b = p.fc_proj, .bias = p.fc_proj_bias, .out = x.branch, .trans_b = true});
+    residual = a.residual2;
+    branch = x.branch;
+  }
+  ops.add_layernorm({.in = branch,
+                     .residual = residual,
+                     .weight = w.lnf,
+                     .bias = w.lnf_bias,
+                     .sum = x.residual,
+                     .out = x.lnf,
+                     .mean = x.lnf_mean,
+                     .rstd = x.lnf_rstd,
+                     .eps = config.eps});
+}
+
+// The gradients of out = in · weightᵀ + bias.
+void Gpt2::Impl::linear_backward(const Tensor& dout, const Tensor& in, const Tensor& dweight, const Tensor& dbias) {
+  ops.gemm({.a = dout, .b = in, .out = dweight, .dbias = dbias, .trans_a = true, .accumulate = true});
+}
+
+// From the gradient of the last layer norm's output, which the classifier left in dln, to the embeddings.
+void Gpt2::Impl::backward() {
+  ops.fill(x.dresidual, 0);  // nothing but the last layer norm reads the end of the residual stream
+  ops.add_layernorm_backward({.dsum = x.dresidual,
+                              .dweight = dw.lnf,
+                              .dbias = dw.lnf_bias,
+                              .dout = x.dln,
+                              .sum = x.residual,
+                              .weight = w.lnf,
+                              .mean = x.lnf_mean,
+                              .rstd = x.lnf_rstd});
+  for (size_t l = x.blocks.size(); l-- > 0;) block_backward(l);
+  ops.embed_backward({.dwte = dw.wte, .dwpe = dw.wpe, .dout = x.dresidual, .tokens = x.tokens});
+}
+
+// One layer. dresidual arrives as the gradient of the layer's output and leaves as that of its input.
+void Gpt2::Impl::block_backward(size_t l) {
+  const BlockWeights &p = w.blocks[l], &d = dw.blocks[l];
+  const BlockActivations& a = x.blocks[l];
+  const int heads = static_cast<int>(config.heads);
+
+  // The activations that other layers have overwritten since.
+  if (options.recompute != Recompute::none) ops.gelu({.out = a.gelu, .in = a.fc});
+  if (options.recompute == Recompute::gelu_layernorm) {
+    ops.add_layernorm({.residual = a.residual1,
+                       .weight = p.ln1,
+                       .bias = p.ln1_bias,
+                       .out = a.ln1,
+                       .mean = a.ln1_mean,
+                       .rstd = a.ln1_rstd,
+                       .eps = config.eps});
+    ops.add_layernorm({.residual = a.residual2,
+                       .weight = p.ln2,
+                       .bias = p.ln2_bias,
+                       .out = a.ln2,
+                       .mean = a.ln2_mean,
+                       .rstd = a.ln2_rstd,
+                       .eps = config.eps});
+  }
+
+  linear_backward(x.dresidual, a.gelu, d.fc_proj, d.fc_proj_bias);
+  ops.gemm({.a = x.dresidual, .b = p.fc_proj, .out = x.dfc, .dgelu_in = a.fc});
+  linear_backward(x.dfc, a.ln2, d.fc, d.fc_bias);
+  ops.gemm({.a = x.dfc, .b = p.fc, .out = x.dln});
+  ops.add_layernorm_backward({.dsum = x.dresidual,
+                              .dweight = d.ln2,
+                              .dbias = d.ln2_bias,
+                              .dout = x.dln,
+                              .sum = a.residual2,
+                              .weight = p.ln2,
+                              .mean = a.ln2_mean,
+                              .rstd = a.ln2_rstd});
+
+  linear_backward(x.dresidual, a.att, d.att_proj, d.att_proj_bias);
+  ops.gemm({.a = x.dresidual, .b = p.att_proj, .out = x.datt});
+  ops.attention_backward(
+      {.dqkv = x.dqkv, .dout = x.datt, .qkv = a.qkv, .out = a.att, .lse = a.lse, .delta = x.delta, .heads = heads});
+  linear_backward(x.dqkv, a.ln1, d.qkv, d.qkv_bias);
+  ops.gemm({.a = x.dqkv, .b = p.qkv, .out = x.dln});
+  ops.add_layernorm_backward({.dsum = x.dresidual,
+                              .dweight = d.ln1,
+                              .dbias = d.ln1_bias,
+                              .dout = x.dln,
+                              .sum = a.residual1,
+                              .weight = p.ln1,
+                              .mean = a.ln1_mean,
+                              .rstd = a.ln1_rstd});
+}
+
+float Gpt2::Impl::mean_loss() {
+  losses.resize(static_cast<size_t>(b * t));
+  ops.download(losses.data(), x.losses);
+  return static_cast<float>(std::accumulate(losses.begin(), losses.end(), 0.0) / static_cast<double>(b * t));
+}
+
+Gpt2::Gpt2(const Gpt2Config& config, const Gpt2Options& options, Ops& ops)
+    : impl_(std::make_unique<Impl>(config, options, ops)) {
+  config.validate("model");
+  Gpt2Options& o = impl_->options;
+  if (o.context == 0) o.context = config.context;
+  check(o.context >= 1 && o.context <= config.context,
+        "context {} does not fit the model's, which is {}; use a smaller --context", o.context, config.context);
+  check(o.batch >= 1 && o.batch <= kMaxRows / o.context,
+        "a batch of {} sequences of {} tokens is out of range; batch times context must be from 1 to {}", o.batch,
+        o.context, kMaxRows);
+  plan_params(impl_->plan, impl_->params, config, o);
+  plan_activations(impl_->plan, impl_->x, config, o, o.batch, o.context);
+  impl_->b = o.batch;
+  impl_->t = o.context;
+}
+
+Gpt2::~Gpt2() = default;
+
+const Gpt2Config& Gpt2::config() const { return impl_->config; }
+const Gpt2Options& Gpt2::options() const { return impl_->options; }
+const Plan& Gpt2::plan() const { return impl_->plan; }
+Ops& Gpt2::ops() const { return impl_->ops; }
+std::span<Param> Gpt2::params() { return impl_->params; }
+std::span<const Param> Gpt2::params() const { return impl_->params; }
+std::span<const float> Gpt2::losses() const { return impl_->losses; }
+
+void Gpt2::allocate() {
+  Impl& m = *impl_;
+  const size_t needed = m.plan.bytes(), available = m.ops.memory();
+  check(needed <= available,
+        "the model needs {} but the {} device has {}; use a smaller --batch or --context, {}a smaller model",
+        human_bytes(needed), m.ops.name(), human_bytes(available), m.options.training ? "--recompute or " : "or ");
+  m.memory = m.ops.allocate(needed);
+  m.plan.bind(m.memory->data());
+  m.w = weights_of(m.params, m.config.layers, &Param::weight);
+  if (m.options.training) m.dw = weights_of(m.params, m.config.layers, &Param::grad);
+  m.losses.reserve(static_cast<size_t>(m.options.batch * m.options.context));
+}
+
+void Gpt2::init(Mt19937& rng) {
+  const Gpt2Config& c = impl_->config;
+  // In llm.c's order of roundings, for the same bits.
+  const float residual_scale = 1.0f / std::sqrt(2.0f * static_cast<float>(c.layers));
+  std::vector<float> values;
+  for (const Param& p : impl_->params) {
+    values.assign(static_cast<size_t>(p.weight.numel()), p.spec->init == Init::ones ? 1.0f : 0.0f);
+    const int64_t drawn = p.spec->vocab_rows ? c.vocab * p.weight.cols() : p.weight.numel();
+    const std::span<float> head(values.data(), static_cast<size_t>(drawn));
+    if (p.spec->init == Init::normal) rng.normal(head, 0, 0.02f);
+    if (p.spec->init == Init::normal_residual) rng.normal(head, 0, 0.02f * residual_scale);
+    impl_->ops.upload(p.weight, values.data());
+  }
+}
+
+Tensor Gpt2::all_grads() const {
+  assert(impl_->options.training);
+  const auto elements = static_cast<int64_t>(impl_->plan.bytes("gradients") / sizeof(float));
+  return {impl_->params.front().grad.data, DType::f32, {elements}};
+}
+
+void Gpt2::zero_grads() { impl_->ops.fill(all_grads(), 0); }
+
+float Gpt2::loss(std::span<const int32_t> tokens, std::span<const int32_t> targets, int64_t b, int64_t t) {
+  Impl& m = *impl_;
+  m.load_tokens(tokens, b, t);
+  m.load_targets(targets);
+  m.forward();
+  m.ops.classifier({.x = m.x.lnf,
+                    .weight = m.w.wte,
+                    .targets = m.x.targets,
+                    .losses = m.x.losses,
+                    .logits = m.x.logits,
+                    .vocab = m.config.vocab});
+  return m.mean_loss();
+}
+
+float Gpt2::loss_and_backward(std::span<const int32_t> tokens, std::span<const int32_t> targets, int64_t b, int64_t t,
+                              float grad_scale) {
+  Impl& m = *impl_;
+  assert(m.options.training);
+  m.load_tokens(tokens, b, t);
+  m.load_targets(targets);
+  m.forward();
+  m.ops.classifier({.x = m.x.lnf,
+                    .weight = m.w.wte,
+                    .targets = m.x.targets,
+                    .losses = m.x.losses,
+                    .dx = m.x.dln,
+                    .dweight = m.dw.wte,
+                    .logits = m.x.logits,
+                    .vocab = m.config.vocab,
+                    .dloss = grad_scale / static_cast<float>(b * t)});
+  m.backward();
+  return m.mean_loss();
+}
+
+void Gpt2::logits(std::span<const int32_t> tokens, int64_t b, int64_t t, std::span<const int64_t> rows,
+                  std::span<float> out) {
+  Impl& m = *impl_;
+  const int64_t count = static_cast<int64_t>(rows.size()), vocab = m.config.vocab;
+  assert(static_cast<int64_t>(out.size()) == count * vocab);
+  m.load_tokens(tokens, b, t);
+  m.forward();
+  for (int64_t begin = 0; begin < count; begin += m.x.logits.rows()) {
+    // The branch buffer is free after the forward pass: gather the wanted rows there.
+    const int64_t chunk = std::min(count - begin, m.x.logits.rows());
+    const Tensor gathered = m.x.branch.slice_rows(0, chunk), logits = m.x.logits.slice_rows(0, chunk);
+    for (int64_t i = 0; i < chunk; ++i) {
+      const int64_t row = rows[static_cast<size_t>(begin + i)];
+      check(row >= 0 && row < b * t, "row {} is outside the batch of {} x {}", row, b, t);
+      m.ops.copy(gathered.slice_rows(i, 1), m.x.lnf.slice_rows(row, 1));
+    }
+    m.ops.gemm({.a = gathered, .b = m.w.wte, .out = logits, .trans_b = true});
+    for (int64_t i = 0; i < chunk; ++i) {
+      const Tensor row(logits.slice_rows(i, 1).data, DType::f32, {vocab});
+      m.ops.download(out.data() + (begin + i) * vocab, row);
+    }
+  }
+}
+
+std::string Gpt2::first_non_finite() const {
+  const Impl& m = *impl_;
+  for (const Param& p : m.params) {
+    if (!m.ops.all_finite(p.weight)) return p.name;
+  }
+  // What layers share holds the last writer's values: it comes after what tells the layer.
+  for (const Keep keep : {Keep::own, Keep::shared}) {
+    for (const Plan::Entry& e : m.plan.entries()) {
+      const bool activation = m.plan.arenas()[e.arena].name == "activations" && e.slot->dtype == DType::f32;
+      if (activation && e.keep == keep && !m.ops.all_finite(*e.slot)) return e.name;
+    }
+  }
+  for (const Param& p : m.params) {
+    if (p.grad && !m.ops.all_finite(p.grad)) return "gradient of " + p.name;
+  }
+  return "";
+}
+
+}  // namespace ink

@@ -1,0 +1,120 @@
+#include "ink/model/gpt2_memory.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+namespace ink {
+
+namespace {
+// Rows of logits that exist at a time: enough to keep a matrix multiplication busy, little beside the weights.
+constexpr int64_t kLogitsRows = 256;
+}  // namespace
+
+Weights weights_of(const std::vector<Param>& params, int64_t layers, Tensor Param::*member) {
+  auto next = params.begin();
+  const auto take = [&] { return (*next++).*member; };
+  Weights w;
+  w.wte = take();
+  w.wpe = take();
+  for (int64_t l = 0; l < layers; ++l) {
+    BlockWeights& block = w.blocks.emplace_back();
+    for (Tensor* slot :
+         {&block.ln1, &block.ln1_bias, &block.qkv, &block.qkv_bias, &block.att_proj, &block.att_proj_bias, &block.ln2,
+          &block.ln2_bias, &block.fc, &block.fc_bias, &block.fc_proj, &block.fc_proj_bias}) {
+      *slot = take();
+    }
+  }
+  w.lnf = take();
+  w.lnf_bias = take();
+  assert(next == params.end());
+  return w;
+}
+
+void plan_params(Plan& plan, std::vector<Param>& params, const Gpt2Config& config, const Gpt2Options& options) {
+  const std::span<const ParamSpec> schema = gpt2_schema();
+  const auto add = [&](const ParamSpec& spec, int64_t layer) {
+    Param param{param_name(spec, layer), &spec, layer, {}, {}, {}};
+    param.state.resize(options.optimizer_state.size());
+    params.push_back(std::move(param));
+  };
+  const auto is_per_layer = [](const ParamSpec& spec) { return spec.per_layer; };
+  const auto first = std::find_if(schema.begin(), schema.end(), is_per_layer);
+  const auto last = std::find_if_not(first, schema.end(), is_per_layer);
+  for (auto spec = schema.begin(); spec != first; ++spec) add(*spec, 0);
+  for (int64_t layer = 0; layer < config.layers; ++layer) {
+    for (auto spec = first; spec != last; ++spec) add(*spec, layer);
+  }
+  for (auto spec = last; spec != schema.end(); ++spec) add(*spec, 0);
+
+  // params no longer moves: its tensors can be slots.
+  for (Param& p : params) plan.add(&p.weight, "parameters", p.name, DType::f32, p.spec->shape(config));
+  if (options.training) {
+    for (Param& p : params) plan.add(&p.grad, "gradients", p.name, DType::f32, p.spec->shape(config));
+  }
+  for (size_t i = 0; i < options.optimizer_state.size(); ++i) {
+    const std::string arena = "optimizer " + options.optimizer_state[i];
+    for (Param& p : params) plan.add(&p.state[i], arena, p.name, DType::f32, p.spec->shape(config));
+  }
+}
+
+void plan_activations(Plan& plan, Activations& x, const Gpt2Config& config, const Gpt2Options& options, int64_t b,
+                      int64_t t) {
+  const int64_t C = config.channels, NH = config.heads;
+  const Shape rows = {b, t}, heads = {b, NH, t};
+  const Shape channels = {b, t, C}, channels3 = {b, t, 3 * C}, channels4 = {b, t, 4 * C};
+
+  // A tensor that the backward pass needs again has its own place in every layer; all others share one.
+  const Keep keep = options.training ? Keep::own : Keep::shared;
+  const Keep keep_gelu = options.recompute == Recompute::none ? keep : Keep::shared;
+  const Keep keep_ln = options.recompute == Recompute::gelu_layernorm ? Keep::shared : keep;
+
+  const auto add = [&](Tensor& slot, const char* name, const Shape& shape, DType dtype = DType::f32) {
+    plan.add(&slot, "activations", name, dtype, shape);
+  };
+  add(x.tokens, "tokens", rows, DType::i32);
+  add(x.targets, "targets", rows, DType::i32);
+
+  x.blocks.resize(static_cast<size_t>(config.layers));
+  for (size_t l = 0; l < x.blocks.size(); ++l) {
+    const auto add_block = [&](Tensor& slot, const char* name, const Shape& shape, Keep how) {
+      plan.add(&slot, "activations", how == Keep::own ? fmt::format("h.{}.{}", l, name) : name, DType::f32, shape, how);
+    };
+    BlockActivations& a = x.blocks[l];
+    add_block(a.residual1, "residual1", channels, keep);
+    add_block(a.ln1, "ln_1", channels, keep_ln);
+    add_block(a.ln1_mean, "ln_1.mean", rows, keep);
+    add_block(a.ln1_rstd, "ln_1.rstd", rows, keep);
+    add_block(a.qkv, "qkv", channels3, keep);
+    add_block(a.att, "att", channels, keep);
+    add_block(a.lse, "lse", heads, keep);
+    add_block(a.residual2, "residual2", channels, keep);
+    add_block(a.ln2, "ln_2", channels, keep_ln);
+    add_block(a.ln2_mean, "ln_2.mean", rows, keep);
+    add_block(a.ln2_rstd, "ln_2.rstd", rows, keep);
+    add_block(a.fc, "fc", channels4, keep);
+    add_block(a.gelu, "gelu", channels4, keep_gelu);
+  }
+  add(x.branch, "branch", channels);
+  add(x.residual, "residual", channels);
+  add(x.lnf, "ln_f", channels);
+  add(x.lnf_mean, "ln_f.mean", rows);
+  add(x.lnf_rstd, "ln_f.rstd", rows);
+  add(x.losses, "losses", rows);
+
+  const auto add_scratch = [&](Tensor& slot, const char* name, const Shape& shape) {
+    plan.add(&slot, "scratch", name, DType::f32, shape);
+  };
+  add_scratch(x.logits, "logits", {std::min(b * t, kLogitsRows), config.padded_vocab()});
+  if (!options.training) return;
+  add_scratch(x.dresidual, "dresidual", channels);
+  add_scratch(x.dln, "dln", channels);
+  add_scratch(x.datt, "datt", channels);
+  add_scratch(x.dfc, "dfc", channels4);
+  add_scratch(x.dqkv, "dqkv", channels3);
+  add_scratch(x.delta, "delta", heads);
+}
+
+}  // namespace ink
