@@ -80,9 +80,14 @@ ShardWriter::ShardWriter(const fs::path& path) : path_(path), file_(path) {
   file_.write(blank.data(), sizeof blank);
 }
 
-void ShardWriter::write(std::span<const int32_t> tokens) {
+void ShardWriter::write(std::span<const uint16_t> tokens) {
   check(static_cast<int64_t>(tokens.size()) <= kMaxShardTokens - count_,
         "{}: more than {} tokens do not fit one shard; use smaller shards", path_.string(), kMaxShardTokens);
+  file_.write(tokens.data(), tokens.size_bytes());
+  count_ += static_cast<int64_t>(tokens.size());
+}
+
+void ShardWriter::write(std::span<const int32_t> tokens) {
   while (!tokens.empty()) {
     const std::span<const int32_t> piece = tokens.first(std::min(tokens.size(), kWriteTokens));
     buffer_.resize(piece.size());
@@ -91,8 +96,7 @@ void ShardWriter::write(std::span<const int32_t> tokens) {
             piece[i]);
       buffer_[i] = static_cast<uint16_t>(piece[i]);
     }
-    file_.write(buffer_.data(), buffer_.size() * sizeof(uint16_t));
-    count_ += static_cast<int64_t>(piece.size());
+    write(std::span<const uint16_t>(buffer_));
     tokens = tokens.subspan(piece.size());
   }
 }

@@ -41,6 +41,7 @@ class ShardWriter {
  public:
   explicit ShardWriter(const fs::path& path);
   void write(std::span<const int32_t> tokens);  // each in [0, 65535]; Error otherwise
+  void write(std::span<const uint16_t> tokens);
   int64_t tokens() const { return count_; }
   void commit();  // fills in the header; at least one token, at most 2^31 - 1
 
