@@ -1,4 +1,5 @@
 # Helpers that declare the library's rooms and their tests, with one set of flags for all.
+include(GNUInstallDirs)
 
 if(INK_CCACHE)
   find_program(INK_CCACHE_PROGRAM ccache)
@@ -9,20 +10,31 @@ endif()
 
 add_library(ink_flags INTERFACE)
 target_compile_features(ink_flags INTERFACE cxx_std_20)
-target_include_directories(ink_flags INTERFACE ${PROJECT_SOURCE_DIR})
+target_include_directories(ink_flags INTERFACE
+  $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 # No fused multiply-add unless the source asks for one: the same bits from every compiler.
-target_compile_options(ink_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -ffp-contract=off)
+set(INK_COMPILE_OPTIONS -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -ffp-contract=off)
+# Designated initializers leave out what keeps its default: that is what they are for.
+target_compile_options(ink_flags INTERFACE -Wno-missing-field-initializers)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  target_compile_options(ink_flags INTERFACE -Wno-restrict)  # false alarms on std::string's operator+ (GCC bug 105651)
+endif()
 if(INK_WERROR)
-  target_compile_options(ink_flags INTERFACE -Werror)
+  list(APPEND INK_COMPILE_OPTIONS -Werror)
 endif()
 if(INK_SANITIZE)
-  target_compile_options(ink_flags INTERFACE -fsanitize=${INK_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
-  target_link_options(ink_flags INTERFACE -fsanitize=${INK_SANITIZE})
+  list(APPEND INK_COMPILE_OPTIONS -fsanitize=${INK_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_link_options(ink_flags INTERFACE $<BUILD_INTERFACE:-fsanitize=${INK_SANITIZE}>)
 endif()
+# Only here: who links the installed library picks their own.
+target_compile_options(ink_flags INTERFACE "$<BUILD_INTERFACE:${INK_COMPILE_OPTIONS}>")
+install(TARGETS ink_flags EXPORT inkling)
+set_target_properties(ink_flags PROPERTIES EXPORT_NAME flags)
 
 # ink_room(NAME [SOURCES ...] [DEPS ...] [PRIVATE_DEPS ...])
-# One room of the library: the static library ink_NAME. DEPS are the rooms (and public libraries) whose headers its
-# own headers include; a room links only what it declares, so an arrow that points upwards fails to link.
+# One room of the library: the static library ink_NAME, inkling::NAME when installed. DEPS are the rooms (and public
+# libraries) whose headers its own headers include; a room links only what it declares, so an arrow that points upwards
+# fails to link.
 function(ink_room name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;PRIVATE_DEPS" ${ARGN})
   if(ARG_SOURCES)
@@ -32,6 +44,9 @@ function(ink_room name)
     add_library(ink_${name} INTERFACE)
     target_link_libraries(ink_${name} INTERFACE ink_flags ${ARG_DEPS})
   endif()
+  install(TARGETS ink_${name} EXPORT inkling ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  set_target_properties(ink_${name} PROPERTIES EXPORT_NAME ${name})
+  set_property(GLOBAL APPEND PROPERTY INK_ROOMS ink_${name})
 endfunction()
 
 # ink_test(NAME SOURCES ... DEPS ...): one GoogleTest program; every case of it is a CTest test.
