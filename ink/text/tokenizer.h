@@ -42,8 +42,10 @@ class Tokenizer {
   // Special tokens: text and id. Empty for char and byte.
   virtual std::vector<std::pair<std::string, int32_t>> special_tokens() const { return {}; }
 
-  // Where text may be cut so that both parts encode to the same ids as the whole: the largest such offset at or below
-  // limit, or 0 if there is none. Lets text be encoded in bounded memory.
+  // Where text may be cut so that both parts encode to the same ids as the whole, also when more text follows after its
+  // end: the largest such offset at or below limit that the characters around it prove, or 0 if there is none (take a
+  // larger limit then, or more text). gpt2 never gives text.size(): what follows could belong to the last word.
+  // Lets text be encoded in bounded memory.
   virtual size_t safe_cut(std::string_view text, size_t limit) const = 0;
 
   // The files of a Hugging Face tokenizer (tokenizer.json and tokenizer_config.json; gpt2 adds vocab.json and
@@ -62,7 +64,9 @@ std::shared_ptr<const Tokenizer> make_byte_tokenizer();
 // characters in text, as nanoGPT's shakespeare_char. Throws Error if text is empty.
 std::shared_ptr<const Tokenizer> make_char_tokenizer(std::string_view text);
 
-// The tokenizer that save() wrote to a directory, or any Hugging Face tokenizer.json of the same kinds. Throws Error.
+// The tokenizer that save() wrote to a directory, or any Hugging Face tokenizer of the same kinds: tokenizer.json
+// (byte-level BPE with GPT-2's pattern and any vocabulary, or one token a character), or vocab.json with merges.txt
+// where that is missing. Throws Error for files that are not whole or ask for what these kinds cannot do.
 std::shared_ptr<const Tokenizer> load_tokenizer(const std::filesystem::path& directory);
 
 // The rows of the tokenizer table.
@@ -75,5 +79,17 @@ std::span<const TokenizerInfo> tokenizers();
 
 // A tokenizer by name; text is the training text for those built from it. Throws UsageError for an unknown name.
 std::shared_ptr<const Tokenizer> make_tokenizer(std::string_view name, std::string_view text = {});
+
+// The same, where name may also be a directory to load from.
+std::shared_ptr<const Tokenizer> open_tokenizer(const std::string& name_or_directory, std::string_view text = {});
+
+// Ids written as decimal numbers between white space. Throws Error naming the first that is no id and its place.
+std::vector<int32_t> parse_ids(std::string_view text, int vocab_size);
+
+// The ids with blanks between them.
+std::string format_ids(std::span<const int32_t> ids);
+
+// What a tokenizer is, in a few lines for people: name, size, special tokens, longest token.
+std::string describe(const Tokenizer& tokenizer);
 
 }  // namespace ink
