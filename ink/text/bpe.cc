@@ -107,11 +107,18 @@ uint64_t hash_bytes(std::string_view bytes) {
   return hash * 0xbf58476d1ce4e5b9ull;
 }
 
-std::array<int32_t, 256> ids_of_bytes(std::span<const std::string> tokens) {
+// Which ids are special tokens: plain text never gives them.
+std::vector<bool> special_ids(const BpeVocab& vocab) {
+  std::vector<bool> is_special(vocab.tokens.size());
+  for (const auto& [text, id] : vocab.special) is_special[static_cast<size_t>(id)] = true;
+  return is_special;
+}
+
+std::array<int32_t, 256> ids_of_bytes(std::span<const std::string> tokens, const std::vector<bool>& is_special) {
   std::array<int32_t, 256> ids;
   ids.fill(-1);
   for (size_t id = 0; id < tokens.size(); ++id) {
-    if (tokens[id].size() == 1) ids[static_cast<uint8_t>(tokens[id][0])] = static_cast<int32_t>(id);
+    if (tokens[id].size() == 1 && !is_special[id]) ids[static_cast<uint8_t>(tokens[id][0])] = static_cast<int32_t>(id);
   }
   for (size_t byte = 0; byte < ids.size(); ++byte) {
     check(ids[byte] >= 0, "the vocabulary has no token for byte 0x{:02x}: a byte-level BPE needs all 256", byte);
@@ -135,7 +142,7 @@ void MergeTable::insert(int32_t left, int32_t right, uint32_t rank) {
 
 std::vector<BpeVocab::Merge> merges_from_ranks(std::span<const std::string> tokens) {
   check(tokens.size() <= kMaxBpeVocab, "{} tokens: at most {} are supported", tokens.size(), kMaxBpeVocab);
-  const std::array<int32_t, 256> byte_ids = ids_of_bytes(tokens);
+  const std::array<int32_t, 256> byte_ids = ids_of_bytes(tokens, std::vector<bool>(tokens.size()));
   std::vector<BpeVocab::Merge> merges;
   MergeTable table(tokens.size());
   const auto merged = [&merges](uint32_t rank) { return merges[rank].merged; };
@@ -159,7 +166,8 @@ std::vector<BpeVocab::Merge> merges_from_ranks(std::span<const std::string> toke
   return merges;
 }
 
-Bpe::Bpe(const BpeVocab& vocab) : vocab_(vocab), byte_ids_(ids_of_bytes(vocab.tokens)), table_(vocab.merges.size()) {
+Bpe::Bpe(const BpeVocab& vocab)
+    : vocab_(vocab), byte_ids_(ids_of_bytes(vocab.tokens, special_ids(vocab))), table_(vocab.merges.size()) {
   check(vocab.tokens.size() <= kMaxBpeVocab && vocab.merges.size() < kMaxBpeVocab,
         "{} tokens and {} merges: at most {} are supported", vocab.tokens.size(), vocab.merges.size(), kMaxBpeVocab);
   merged_.reserve(vocab.merges.size());
@@ -171,8 +179,7 @@ Bpe::Bpe(const BpeVocab& vocab) : vocab_(vocab), byte_ids_(ids_of_bytes(vocab.to
 }
 
 void Bpe::add_whole_pieces() {
-  std::vector<bool> is_special(vocab_.tokens.size());
-  for (const auto& [text, id] : vocab_.special) is_special[static_cast<size_t>(id)] = true;
+  const std::vector<bool> is_special = special_ids(vocab_);
   pieces_.assign(std::bit_ceil(2 * vocab_.tokens.size()), {0, -1});
   std::vector<int32_t> ids;
   for (size_t id = 0; id < vocab_.tokens.size(); ++id) {

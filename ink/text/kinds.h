@@ -74,6 +74,9 @@ class ByteTokenizer final : public Tokenizer {
   std::array<char, 256> bytes_{};
 };
 
+// Bytes for people, in quotes: printable ASCII as it is, the rest escaped, long ones cut.
+std::string printable(std::string_view bytes);
+
 // Throws Error unless id is in [0, vocab_size).
 void check_id(int32_t id, int vocab_size);
 

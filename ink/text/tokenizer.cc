@@ -42,7 +42,8 @@ std::string names_of_tokenizers() {
   return names;
 }
 
-// A token's bytes for people: printable ASCII as it is, the rest escaped, long ones cut.
+}  // namespace
+
 std::string printable(std::string_view bytes) {
   constexpr size_t kShown = 40;
   std::string text;
@@ -55,8 +56,6 @@ std::string printable(std::string_view bytes) {
   }
   return fmt::format("\"{}\"{}", text, bytes.size() > kShown ? "..." : "");
 }
-
-}  // namespace
 
 void check_id(int32_t id, int vocab_size) {
   check(id >= 0 && id < vocab_size, "token id {} is out of range: the vocabulary has {} tokens, 0 to {}", id,
@@ -131,8 +130,8 @@ std::shared_ptr<const Tokenizer> make_tokenizer(std::string_view name, std::stri
   std::vector<std::string_view> names;
   for (const TokenizerInfo& info : kTokenizers) names.push_back(info.name);
   const std::string close = nearest(name, names);
-  throw UsageError(fmt::format("no tokenizer is called \"{}\"{}; there are {}or a folder that holds one", name,
-                               close.empty() ? "" : fmt::format(": did you mean \"{}\"?", close),
+  throw UsageError(fmt::format("no tokenizer is called \"{}\"{} ({}or a folder that holds one)", name,
+                               close.empty() ? "" : fmt::format("; did you mean \"{}\"?", close),
                                names_of_tokenizers()));
 }
 
@@ -147,7 +146,7 @@ std::shared_ptr<const Tokenizer> open_tokenizer(const std::string& name_or_direc
   return is_path ? load_tokenizer(name_or_directory) : make_tokenizer(name_or_directory, text);
 }
 
-std::vector<int32_t> parse_ids(std::string_view text, int vocab_size) {
+std::vector<int32_t> parse_ids(std::string_view text, int vocab_size, std::string_view source) {
   constexpr std::string_view kSpace = " \t\n\v\f\r";
   std::vector<int32_t> ids;
   for (size_t at = text.find_first_not_of(kSpace); at < text.size(); at = text.find_first_not_of(kSpace, at)) {
@@ -155,10 +154,10 @@ std::vector<int32_t> parse_ids(std::string_view text, int vocab_size) {
     int32_t id = -1;
     const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), id);
     const bool is_number = end == word.data() + word.size() && error != std::errc::invalid_argument;
-    check(is_number, "token id {} at byte {} is {}: not a number", ids.size() + 1, at, printable(word));
+    check(is_number, "{}: token id {} at byte {} is {}: not a number", source, ids.size() + 1, at, printable(word));
     check(error == std::errc() && id >= 0 && id < vocab_size,
-          "token id {} at byte {} is {}: out of range, the vocabulary has {} tokens", ids.size() + 1, at, word,
-          vocab_size);
+          "{}: token id {} at byte {} is {}: out of range, the vocabulary has {} tokens", source, ids.size() + 1, at,
+          word, vocab_size);
     ids.push_back(id);
     at += word.size();
   }

@@ -83,8 +83,9 @@ std::shared_ptr<const Tokenizer> make_tokenizer(std::string_view name, std::stri
 // The same, where name may also be a directory to load from.
 std::shared_ptr<const Tokenizer> open_tokenizer(const std::string& name_or_directory, std::string_view text = {});
 
-// Ids written as decimal numbers between white space. Throws Error naming the first that is no id and its place.
-std::vector<int32_t> parse_ids(std::string_view text, int vocab_size);
+// Ids written as decimal numbers between white space. Throws Error naming the first that is no id and its place in
+// source, the file that text was read from.
+std::vector<int32_t> parse_ids(std::string_view text, int vocab_size, std::string_view source);
 
 // The ids with blanks between them.
 std::string format_ids(std::span<const int32_t> ids);
