@@ -105,7 +105,7 @@ Loader::Loader(const LoaderOptions& options) : impl_(std::make_unique<Impl>()) {
     self.at.tokens += held;
   }
   if (options.shuffle) {
-    self.generator.seed(42 + static_cast<uint32_t>(options.rank));
+    self.generator.seed(options.seed + static_cast<uint32_t>(options.rank));
     self.at.shard_order.resize(self.shards.size());
     std::iota(self.at.shard_order.begin(), self.at.shard_order.end(), 0);
   }

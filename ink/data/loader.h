@@ -19,6 +19,7 @@ struct LoaderOptions {
   int64_t context = 1024;  // T
   int64_t vocab = 0;       // tokens must be below this; checked over every shard when the loader is made. 0: no check
   bool shuffle = true;
+  uint32_t seed = 42;  // of the shuffle, plus the rank; llm.c's is 42
   int rank = 0;
   int ranks = 1;
 };

@@ -61,14 +61,18 @@ class Preparation {
       const bool split = series == &train_ && train_bytes_ - done_ <= static_cast<int64_t>(limit);
       if (split) limit = static_cast<size_t>(train_bytes_ - done_);
       const size_t piece = cut(text, limit, split && window.position() > 0);
-      tokens_.clear();
-      options_.tokenizer->encode_parallel(text.substr(0, piece), pool_, tokens_);
-      series->write(std::span<const int32_t>(tokens_));
+      if (piece > 0) write_piece(text.substr(0, piece), *series);
       window.consume(piece);
-      done_ += static_cast<int64_t>(piece);
       if (split) series = &val_;
-      if (options_.progress) options_.progress(done_, total_);
     }
+  }
+
+  void write_piece(std::string_view text, ShardSeries& series) {
+    tokens_.clear();
+    options_.tokenizer->encode_parallel(text, pool_, tokens_);
+    series.write(tokens_);
+    done_ += static_cast<int64_t>(text.size());
+    if (options_.progress) options_.progress(done_, total_);
   }
 
   // The start of text is a safe place itself unless it is the file's: there a split would leave nothing.

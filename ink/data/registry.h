@@ -7,7 +7,15 @@
 #include <span>
 #include <string_view>
 
+#include "ink/data/prepare.h"
+
 namespace ink {
+
+// A way of laying out a data set as some other program does, byte for byte.
+struct Recipe {
+  std::string_view name;  // "llmc"; empty for none
+  PrepareResult (*prepare)(std::string_view text, const std::filesystem::path& out) = nullptr;
+};
 
 struct Dataset {
   std::string_view name;  // "tinyshakespeare"
@@ -16,7 +24,7 @@ struct Dataset {
   std::string_view file;  // name in the cache and in a mirror
   std::string_view sha256;
   int64_t bytes;
-  std::string_view recipe;  // name of the llm.c recipe it has, or empty
+  Recipe recipe;
 };
 
 std::span<const Dataset> datasets();
@@ -29,5 +37,10 @@ const Dataset& find_dataset(std::string_view name);
 // resume where they broke off and are checked against the SHA-256 before the file gets its name. Throws Error.
 std::filesystem::path get_dataset(const Dataset& dataset,
                                   const std::function<void(int64_t done, int64_t total)>& progress = {});
+
+// Lays the data set's file out in `out` by the recipe of that name. Throws UsageError if the data set has no such
+// recipe.
+PrepareResult prepare_recipe(const Dataset& dataset, std::string_view recipe, const std::filesystem::path& file,
+                             const std::filesystem::path& out);
 
 }  // namespace ink

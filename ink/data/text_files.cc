@@ -105,9 +105,7 @@ void TextWindow::consume(size_t bytes) {
 std::shared_ptr<const Tokenizer> tokenizer_for(std::string_view name, const std::vector<fs::path>& files) {
   const auto rows = tokenizers();
   const auto row = std::find_if(rows.begin(), rows.end(), [&](const TokenizerInfo& info) { return info.name == name; });
-  std::error_code ignored;
-  if (row == rows.end() && fs::is_directory(fs::path(name), ignored)) return load_tokenizer(fs::path(name));
-  if (row == rows.end() || !row->needs_text) return make_tokenizer(name);
+  if (row == rows.end() || !row->needs_text) return open_tokenizer(std::string(name));
   // The characters of every piece, then those of all pieces. In sorted order no two neighbours can join into another
   // character: only bytes that continue none follow a byte that starts one.
   std::set<std::string, std::less<>> characters;

@@ -1,0 +1,156 @@
+// Downloads with libcurl: resumed with range requests, retried, never redirected from https to http.
+#include <curl/curl.h>
+
+#include <array>
+#include <chrono>
+#include <exception>
+#include <memory>
+#include <string_view>
+#include <thread>
+
+#include "ink/base/check.h"
+#include "ink/base/file.h"
+#include "ink/data/download.h"
+
+namespace ink {
+
+namespace {
+
+constexpr int kAttempts = 4;
+constexpr std::chrono::milliseconds kPause{250};  // before the second attempt, twice that before the third, ...
+constexpr long kConnectSeconds = 20;
+constexpr long kStallSeconds = 30;  // a transfer slower than 100 bytes a second for so long has broken off
+
+enum class Outcome { done, start_over, retry };
+
+// One transfer under way, as the callbacks see it.
+struct Transfer {
+  OutputFile out;
+  int64_t held = 0;
+  int64_t bytes = 0;
+  const std::function<void(int64_t, int64_t)>* progress = nullptr;
+  bool too_long = false;
+  std::exception_ptr error;  // exceptions must not cross libcurl
+};
+
+size_t receive(char* data, size_t size, size_t count, void* user) {
+  auto& transfer = *static_cast<Transfer*>(user);
+  const size_t got = size * count;
+  if (static_cast<int64_t>(got) > transfer.bytes - transfer.held) {
+    transfer.too_long = true;
+    return 0;
+  }
+  try {
+    transfer.out.write(data, got);
+    transfer.held += static_cast<int64_t>(got);
+    if (*transfer.progress) (*transfer.progress)(transfer.held, transfer.bytes);
+  } catch (...) {
+    transfer.error = std::current_exception();
+    return 0;
+  }
+  return got;
+}
+
+struct Cleanup {
+  void operator()(CURL* handle) const { curl_easy_cleanup(handle); }
+};
+using Handle = std::unique_ptr<CURL, Cleanup>;
+
+Handle make_handle(const std::string& url, Transfer& transfer, std::array<char, CURL_ERROR_SIZE>& message) {
+  static const CURLcode initialised = curl_global_init(CURL_GLOBAL_DEFAULT);
+  Handle handle(initialised == CURLE_OK ? curl_easy_init() : nullptr);
+  check(handle != nullptr, "{}: cannot be fetched, libcurl does not start", url);
+  CURL* curl = handle.get();
+  curl_easy_setopt(curl, CURLOPT_URL, url.c_str());
+  curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "https,http,file");
+  curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR, url.starts_with("https:") ? "https" : "https,http");
+  curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 1L);
+  curl_easy_setopt(curl, CURLOPT_MAXREDIRS, 10L);
+  curl_easy_setopt(curl, CURLOPT_FAILONERROR, 1L);
+  curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+  curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, kConnectSeconds);
+  curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 100L);
+  curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, kStallSeconds);
+  curl_easy_setopt(curl, CURLOPT_USERAGENT, "inkling");
+  curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, message.data());
+  curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, receive);
+  curl_easy_setopt(curl, CURLOPT_WRITEDATA, &transfer);
+  curl_easy_setopt(curl, CURLOPT_RESUME_FROM_LARGE, static_cast<curl_off_t>(transfer.held));
+  return handle;
+}
+
+bool may_pass(CURLcode code, long status) {
+  switch (code) {
+    case CURLE_HTTP_RETURNED_ERROR:
+      return status == 408 || status == 429 || status >= 500;
+    case CURLE_PARTIAL_FILE:
+    case CURLE_OPERATION_TIMEDOUT:
+    case CURLE_RECV_ERROR:
+    case CURLE_SEND_ERROR:
+    case CURLE_GOT_NOTHING:
+    case CURLE_HTTP2:
+    case CURLE_HTTP2_STREAM:
+      return true;
+    default:
+      return false;
+  }
+}
+
+int64_t size_of_part(const fs::path& part) {
+  std::error_code missing;
+  const uintmax_t size = fs::file_size(part, missing);
+  return missing ? 0 : static_cast<int64_t>(size);
+}
+
+// One attempt. `reason` is what went wrong, for an outcome that is not done; what cannot pass is thrown.
+Outcome attempt(const std::string& url, const fs::path& part, int64_t bytes,
+                const std::function<void(int64_t, int64_t)>& progress, std::string& reason) {
+  Transfer transfer;
+  transfer.held = size_of_part(part);
+  const bool resumed = transfer.held > 0;
+  transfer.bytes = bytes;
+  transfer.progress = &progress;
+  transfer.out = OutputFile(part, OutputFile::Mode::append);
+  std::array<char, CURL_ERROR_SIZE> message{};
+  const Handle handle = make_handle(url, transfer, message);
+  const CURLcode code = curl_easy_perform(handle.get());
+  long status = 0;
+  curl_easy_getinfo(handle.get(), CURLINFO_RESPONSE_CODE, &status);
+  transfer.out.close();
+  if (transfer.error) std::rethrow_exception(transfer.error);
+  const bool refused_range =
+      code == CURLE_RANGE_ERROR || code == CURLE_BAD_DOWNLOAD_RESUME || (code == CURLE_OK && status == 416);
+  if (resumed && (refused_range || transfer.too_long)) {
+    remove_tree(part);
+    reason = "the server cannot resume";
+    return Outcome::start_over;
+  }
+  if (transfer.too_long) {
+    remove_tree(part);
+    fail("{}: more than the expected {} bytes; is this the right file?", url, bytes);
+  }
+  if (code == CURLE_OK && transfer.held == bytes) return Outcome::done;
+  reason = code == CURLE_OK                           ? fmt::format("{} bytes, expected {}", transfer.held, bytes)
+           : code == CURLE_HTTP_RETURNED_ERROR        ? fmt::format("HTTP status {}", status)
+           : std::string_view(message.data()).empty() ? curl_easy_strerror(code)
+                                                      : message.data();
+  check(may_pass(code, status), "{}: {}", url, reason);
+  return Outcome::retry;
+}
+
+}  // namespace
+
+void download(const std::string& url, const fs::path& part, int64_t bytes,
+              const std::function<void(int64_t, int64_t)>& progress) {
+  if (size_of_part(part) > bytes) remove_tree(part);
+  if (size_of_part(part) == bytes && bytes > 0) return;
+  std::string reason;
+  for (int tried = 0; tried < kAttempts; ++tried) {
+    const Outcome outcome = attempt(url, part, bytes, progress, reason);
+    if (outcome == Outcome::done) return;
+    if (outcome == Outcome::retry && tried + 1 < kAttempts) std::this_thread::sleep_for(kPause * (1 << tried));
+  }
+  fail("{}: {}, after {} attempts", url, reason, kAttempts);
+}
+
+}  // namespace ink

@@ -1,0 +1,12 @@
+// The build without libcurl: data sets come from the cache or from a folder.
+#include "ink/base/check.h"
+#include "ink/data/download.h"
+
+namespace ink {
+
+void download(const std::string& url, const std::filesystem::path& /*part*/, int64_t /*bytes*/,
+              const std::function<void(int64_t done, int64_t total)>& /*progress*/) {
+  fail("{}: cannot be fetched, this build has no libcurl", url);
+}
+
+}  // namespace ink

@@ -1,0 +1,45 @@
+#include "ink/data/info.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "ink/base/check.h"
+#include "ink/base/file.h"
+#include "ink/data/shard.h"
+
+namespace ink {
+
+namespace {
+
+constexpr size_t kFirstTokens = 16;
+constexpr size_t kSniffBytes = 8192;
+
+std::string describe_shard(const fs::path& path) {
+  const Shard shard(path);
+  const std::span<const uint16_t> tokens = shard.tokens();
+  const uint16_t smallest = *std::min_element(tokens.begin(), tokens.end());
+  const std::span<const uint16_t> first = tokens.first(std::min(tokens.size(), kFirstTokens));
+  return fmt::format(
+      "{}: token shard (llm.c's format, version {})\n  tokens  {}\n  ids     {} to {}\n  first   {}{}\n  bytes   {}\n",
+      path.string(), kShardVersion, tokens.size(), smallest, largest_token(tokens), fmt::join(first, " "),
+      tokens.size() > first.size() ? " ..." : "", kShardHeaderBytes + tokens.size_bytes());
+}
+
+}  // namespace
+
+std::string describe_data(const fs::path& path) {
+  const MappedFile file(path);
+  const std::string_view text = file.text();
+  int32_t magic = 0;
+  if (text.size() >= sizeof magic) std::memcpy(&magic, text.data(), sizeof magic);
+  if (magic == kShardMagic || path.extension() == ".bin") return describe_shard(path);
+  check(text.substr(0, kSniffBytes).find('\0') == std::string_view::npos,
+        "{}: neither a token shard nor text (it holds NUL bytes)", path.string());
+  int64_t lines = std::count(text.begin(), text.end(), '\n');
+  if (!text.empty() && text.back() != '\n') ++lines;
+  return fmt::format("{}: text\n  bytes   {}\n  lines   {}\n", path.string(), text.size(), lines);
+}
+
+}  // namespace ink
