@@ -1,0 +1,40 @@
+// Embedding rows: memory traffic only, which the compiler vectorises.
+#include "ink/cpu/kernels.h"
+
+namespace ink::cpu {
+
+void embed(ThreadPool& pool, const Embed& a) {
+  const int64_t T = a.out.shape[1], C = a.out.shape[2];
+  float* out = a.out.f32();
+  const float* wte = a.wte.f32();
+  const float* wpe = a.wpe.f32();
+  const int32_t* tokens = a.tokens.as<int32_t>();
+  pool.run_range(a.out.rows(), std::max<int64_t>(1, kGrain / C), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const float* token = wte + tokens[row] * C;
+      const float* position = wpe + row % T * C;
+      for (int64_t c = 0; c < C; ++c) out[row * C + c] = token[c] + position[c];
+    }
+  });
+}
+
+// A token may come many times: a task takes some columns of all rows, so that every sum runs in the order of the rows.
+void embed_backward(ThreadPool& pool, const EmbedBackward& a) {
+  constexpr int64_t kColumns = 64;
+  const int64_t T = a.dout.shape[1], C = a.dout.shape[2];
+  const float* dout = a.dout.f32();
+  float* dwte = a.dwte.f32();
+  float* dwpe = a.dwpe.f32();
+  const int32_t* tokens = a.tokens.as<int32_t>();
+  pool.run_range(C, kColumns, [&](int64_t begin, int64_t end) {
+    for (int64_t row = 0; row < a.dout.rows(); ++row) {
+      const float* d = dout + row * C;
+      float* token = dwte + tokens[row] * C;
+      float* position = dwpe + row % T * C;
+      for (int64_t c = begin; c < end; ++c) token[c] += d[c];
+      for (int64_t c = begin; c < end; ++c) position[c] += d[c];
+    }
+  });
+}
+
+}  // namespace ink::cpu

@@ -1,0 +1,36 @@
+// The operations of the cpu device, one file each (layernorm.cc, gemm.cc, ...). They take the arguments of ops.h,
+// already checked, and the pool that runs their loops. Work is split by the shapes alone, never by the number of
+// threads.
+#pragma once
+
+#include <string>
+
+#include "ink/base/parallel.h"
+#include "ink/cpu/scratch.h"
+#include "ink/ops/ops.h"
+
+namespace ink::cpu {
+
+void embed(ThreadPool& pool, const Embed& a);
+void embed_backward(ThreadPool& pool, const EmbedBackward& a);
+void add_layernorm(ThreadPool& pool, const AddLayerNorm& a);
+void add_layernorm_backward(ThreadPool& pool, Scratch& scratch, const AddLayerNormBackward& a);
+void gemm(ThreadPool& pool, const Gemm& a);
+void gelu(ThreadPool& pool, const Gelu& a);
+void attention(ThreadPool& pool, ScratchSlots& slots, const Attention& a);
+void attention_backward(ThreadPool& pool, ScratchSlots& slots, const AttentionBackward& a);
+void classifier(ThreadPool& pool, const Classifier& a);
+void adamw(ThreadPool& pool, const AdamW& a);
+void sgd(ThreadPool& pool, const Sgd& a);
+double sum_squares(ThreadPool& pool, Scratch& scratch, const Tensor& x);
+bool all_finite(ThreadPool& pool, const Tensor& x);
+
+// FLOP/s of large matrix products on all threads: the best of some runs, 50 ms in all.
+double measure_flops(ThreadPool& pool);
+
+std::string instruction_set();  // the one in use: "AVX2"
+
+// Elements of a task of an elementwise loop: enough to pay for its start, few enough to share out.
+constexpr int64_t kGrain = 16384;
+
+}  // namespace ink::cpu

@@ -1,0 +1,101 @@
+// What the vector kernels share. Included once for every instruction set (Highway's foreach_target), hence the unusual
+// guard. In the kernels d is a vector type: a full one, or a single lane for what is left at the end of a row.
+#if defined(INK_CPU_SIMD_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef INK_CPU_SIMD_INL_H_
+#undef INK_CPU_SIMD_INL_H_
+#else
+#define INK_CPU_SIMD_INL_H_
+#endif
+
+#include <hwy/highway.h>
+
+#include <cstdint>
+
+HWY_BEFORE_NAMESPACE();
+namespace ink::cpu::HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+using Full = hn::CappedTag<float, 16>;
+using Single = hn::CappedTag<float, 1>;
+
+// f(d, i) over [0, n), a vector at a time and then one by one.
+template <class F>
+HWY_INLINE void for_vectors(int64_t n, const F& f) {
+  const Full d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) f(d, i);
+  for (; i < n; ++i) f(Single(), i);
+}
+
+// Σ f(d, i) over [0, n). Four running sums hide the latency of an addition.
+template <class F>
+HWY_INLINE float sum_vectors(int64_t n, const F& f) {
+  const Full d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  auto sum0 = hn::Zero(d), sum1 = sum0, sum2 = sum0, sum3 = sum0;
+  int64_t i = 0;
+  for (; i + 4 * lanes <= n; i += 4 * lanes) {
+    sum0 = hn::Add(sum0, f(d, i));
+    sum1 = hn::Add(sum1, f(d, i + lanes));
+    sum2 = hn::Add(sum2, f(d, i + 2 * lanes));
+    sum3 = hn::Add(sum3, f(d, i + 3 * lanes));
+  }
+  for (; i + lanes <= n; i += lanes) sum0 = hn::Add(sum0, f(d, i));
+  float sum = hn::GetLane(hn::SumOfLanes(d, hn::Add(hn::Add(sum0, sum1), hn::Add(sum2, sum3))));
+  for (; i < n; ++i) sum += hn::GetLane(f(Single(), i));
+  return sum;
+}
+
+// e^x to 1.5 units in the last place, for x ≤ 88; 0 below -87.3 (-inf included), NaN for NaN.
+// x = q·ln 2 + r, |r| ≤ ln 2 / 2: e^x = 2^q · e^r, with Cephes' polynomial for e^r (S. Moshier, expf.c).
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V exp_vector(D d, V x) {
+  const V lowest = hn::Set(d, -87.3f);
+  const V q = hn::Round(hn::Mul(x, hn::Set(d, 1.44269504f)));
+  V r = hn::NegMulAdd(q, hn::Set(d, 0.693359375f), x);
+  r = hn::NegMulAdd(q, hn::Set(d, -2.12194440e-4f), r);
+  V p = hn::Set(d, 1.9875691500e-4f);
+  p = hn::MulAdd(p, r, hn::Set(d, 1.3981999507e-3f));
+  p = hn::MulAdd(p, r, hn::Set(d, 8.3334519073e-3f));
+  p = hn::MulAdd(p, r, hn::Set(d, 4.1665795894e-2f));
+  p = hn::MulAdd(p, r, hn::Set(d, 1.6666665459e-1f));
+  p = hn::MulAdd(p, r, hn::Set(d, 5.0000001201e-1f));
+  p = hn::Add(hn::MulAdd(p, hn::Mul(r, r), r), hn::Set(d, 1.0f));
+  const hn::RebindToSigned<D> di;
+  const auto power = hn::ShiftLeft<23>(hn::Add(hn::ConvertTo(di, q), hn::Set(di, 127)));
+  return hn::IfThenZeroElse(hn::Lt(x, lowest), hn::Mul(p, hn::BitCast(d, power)));
+}
+
+// With u = √(2/π)·(x + 0.044715·x³), 1 + tanh(u) = 2 / (1 + e^-2u): no cancellation where tanh nears -1.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V gelu_exp(D d, V x) {
+  constexpr float kScale = -2 * 0.7978845608f;
+  const V minus_2u = hn::Mul(x, hn::MulAdd(hn::Mul(x, x), hn::Set(d, kScale * 0.044715f), hn::Set(d, kScale)));
+  return exp_vector(d, hn::Min(minus_2u, hn::Set(d, 88.0f)));
+}
+
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V gelu_vector(D d, V x) {
+  return hn::Div(x, hn::Add(hn::Set(d, 1.0f), gelu_exp(d, x)));
+}
+
+// gelu'(x) = s + x·s·(1-s)·2u', s = 1 / (1 + e), 1 - s = e·s. x is held where the slope is 0 or 1 anyway, so that x²
+// stays finite; NaN and infinity come back in with x - x.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V gelu_slope_vector(D d, V x) {
+  constexpr float kScale = 2 * 0.7978845608f;
+  const V one = hn::Set(d, 1.0f);
+  const V held = hn::Max(hn::Min(x, hn::Set(d, 20.0f)), hn::Set(d, -20.0f));
+  const V e = gelu_exp(d, held);
+  const V s = hn::Div(one, hn::Add(one, e));
+  const V slope_2u = hn::MulAdd(hn::Mul(held, held), hn::Set(d, kScale * 3 * 0.044715f), hn::Set(d, kScale));
+  const V slope = hn::MulAdd(hn::Mul(held, s), hn::Mul(hn::Mul(e, s), slope_2u), s);
+  return hn::Add(slope, hn::Sub(x, x));
+}
+
+}  // namespace ink::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // toggling guard
