@@ -39,13 +39,16 @@ const Dataset& find_dataset(std::string_view name) {
                   close.empty() ? "`ink data get --list` names them" : fmt::format("did you mean {}?", close)));
 }
 
+void check_recipe(const Dataset& dataset, std::string_view recipe) {
+  if (dataset.recipe.prepare != nullptr && dataset.recipe.name == recipe) return;
+  throw UsageError(fmt::format(
+      "{} has no recipe {}; {}", dataset.name, recipe,
+      dataset.recipe.prepare == nullptr ? "it has none at all" : fmt::format("it has {}", dataset.recipe.name)));
+}
+
 PrepareResult prepare_recipe(const Dataset& dataset, std::string_view recipe, const fs::path& file,
                              const fs::path& out) {
-  if (dataset.recipe.prepare == nullptr || dataset.recipe.name != recipe) {
-    throw UsageError(fmt::format(
-        "{} has no recipe {}; {}", dataset.name, recipe,
-        dataset.recipe.prepare == nullptr ? "it has none at all" : fmt::format("it has {}", dataset.recipe.name)));
-  }
+  check_recipe(dataset, recipe);
   return dataset.recipe.prepare(MappedFile(file).text(), out);
 }
 

@@ -38,8 +38,10 @@ const Dataset& find_dataset(std::string_view name);
 std::filesystem::path get_dataset(const Dataset& dataset,
                                   const std::function<void(int64_t done, int64_t total)>& progress = {});
 
-// Lays the data set's file out in `out` by the recipe of that name. Throws UsageError if the data set has no such
-// recipe.
+// Throws UsageError if the data set has no recipe of that name.
+void check_recipe(const Dataset& dataset, std::string_view recipe);
+
+// Lays the data set's file out in `out` by the recipe of that name, checked as above.
 PrepareResult prepare_recipe(const Dataset& dataset, std::string_view recipe, const std::filesystem::path& file,
                              const std::filesystem::path& out);
 

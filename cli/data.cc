@@ -1,0 +1,150 @@
+// ink data get | prepare | info
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cli/commands.h"
+#include "ink/base/check.h"
+#include "ink/base/file.h"
+#include "ink/base/parallel.h"
+#include "ink/data/info.h"
+#include "ink/data/prepare.h"
+#include "ink/data/registry.h"
+#include "ink/data/shard.h"
+
+namespace ink {
+
+namespace {
+
+// A line on the terminal that follows the bytes done; nothing where standard error is a file or pipe.
+std::function<void(int64_t, int64_t)> progress_line(const char* verb) {
+  if (::isatty(STDERR_FILENO) == 0) return {};
+  return [verb, shown = int64_t{-1}](int64_t done, int64_t total) mutable {
+    const int64_t percent = total > 0 ? 100 * done / total : 100;
+    if (percent == shown) return;
+    shown = percent;
+    fmt::print(stderr, "\r{} {:.1f} of {:.1f} MB ({}%){}", verb, static_cast<double>(done) / 1e6,
+               static_cast<double>(total) / 1e6, percent, done == total ? "\n" : "");
+  };
+}
+
+void print_shards(const std::vector<fs::path>& shards, int64_t tokens, const char* what) {
+  if (shards.empty()) return;
+  fmt::print("{} tokens {} in {}", tokens, what, shards.front().string());
+  if (shards.size() > 1) fmt::print(" to {} ({} shards)", shards.back().filename().string(), shards.size());
+  fmt::print("\n");
+}
+
+void print_result(const PrepareResult& result) {
+  print_shards(result.train_shards, result.train_tokens, "for training");
+  print_shards(result.val_shards, result.val_tokens, "for validation");
+}
+
+struct GetOptions {
+  std::string name, recipe, out;
+  bool list = false;
+};
+
+void list_datasets() {
+  for (const Dataset& dataset : datasets()) {
+    fmt::print("{}  {}\n  {} bytes from {}\n", dataset.name, dataset.description, dataset.bytes, dataset.url);
+    if (!dataset.recipe.name.empty()) fmt::print("  recipe {}\n", dataset.recipe.name);
+  }
+}
+
+void get(const GetOptions& options) {
+  if (options.list) return list_datasets();
+  if (options.name.empty()) throw UsageError("name a data set; `ink data get --list` shows them");
+  const Dataset& dataset = find_dataset(options.name);
+  if (!options.recipe.empty()) {
+    check_recipe(dataset, options.recipe);  // before a download
+    if (options.out.empty()) throw UsageError("--recipe writes files: name their folder with --out DIR");
+  }
+  fs::path file = get_dataset(dataset, progress_line("fetched"));
+  if (!options.recipe.empty()) return print_result(prepare_recipe(dataset, options.recipe, file, options.out));
+  if (!options.out.empty()) {
+    make_directories(options.out);
+    const fs::path copy = fs::path(options.out) / dataset.file;
+    write_file(copy, MappedFile(file).text());
+    file = copy;
+  }
+  fmt::print("{}\n", file.string());
+}
+
+struct Preparing {
+  std::vector<std::string> paths;
+  std::string tokenizer = "gpt2", out;
+  double val = 0.1;
+  int64_t shard_tokens = PrepareOptions{}.shard_tokens;
+  int threads = 0;
+  bool no_documents = false;
+};
+
+void prepare_text(const Preparing& options) {
+  PrepareOptions o;
+  o.paths.assign(options.paths.begin(), options.paths.end());
+  o.out = options.out;
+  o.tokenizer = tokenizer_for(options.tokenizer, text_files(o.paths, o.out));
+  o.val_fraction = options.val;
+  o.shard_tokens = options.shard_tokens;
+  o.documents = !options.no_documents;
+  o.save_tokenizer = true;
+  o.progress = progress_line("encoded");
+  ThreadPool pool(options.threads);
+  print_result(prepare(o, pool));
+}
+
+void add_get(CLI::App& data) {
+  CLI::App& command = *data.add_subcommand("get", "Fetch a data set and print where it is");
+  const auto options = std::make_shared<GetOptions>();
+  command.add_option("name", options->name, "Name of the data set");
+  command.add_flag("--list", options->list, "List the data sets");
+  command.add_option("--recipe", options->recipe, "Write it to --out as another program lays it out: llmc");
+  command.add_option("--out", options->out, "Folder for the recipe's files, or for a copy of the text")
+      ->type_name("DIR");
+  command.callback([options] { get(*options); });
+}
+
+void add_prepare(CLI::App& data) {
+  CLI::App& command = *data.add_subcommand("prepare", "Turn text into token shards, with their tokenizer beside them");
+  const auto options = std::make_shared<Preparing>();
+  command.add_option("paths", options->paths, "Text files, and folders of them")->required();
+  command.add_option("--tokenizer", options->tokenizer, "gpt2, char, byte, or a folder with a tokenizer.json")
+      ->capture_default_str();
+  command.add_option("--out", options->out, "Folder for the shards")->required()->type_name("DIR");
+  command.add_option("--val", options->val, "Share of the text for validation, taken from its end; 0 for none")
+      ->check(CLI::Range(0.0, 0.999999))
+      ->capture_default_str();
+  command.add_option("--shard-tokens", options->shard_tokens, "Tokens in one shard, at most")
+      ->check(CLI::Range(int64_t{1}, kMaxShardTokens))
+      ->capture_default_str();
+  command.add_option("--threads", options->threads, "Threads; 0 means all")->check(CLI::Range(0, 4096));
+  command.add_flag("--no-documents", options->no_documents, "No end-of-text token before every file");
+  command.callback([options] { prepare_text(*options); });
+}
+
+void add_info(CLI::App& data) {
+  CLI::App& command = *data.add_subcommand("info", "Describe token shards and text files");
+  const auto paths = std::make_shared<std::vector<std::string>>();
+  command.add_option("files", *paths, "Shards or text files")->required()->type_name("FILE");
+  command.callback([paths] {
+    for (const std::string& path : *paths) fmt::print("{}", describe_data(path));
+  });
+}
+
+}  // namespace
+
+void add_data_command(CLI::App& app) {
+  CLI::App& data = *app.add_subcommand("data", "Fetch data sets, turn text into token shards, and describe both");
+  data.require_subcommand(1);
+  add_get(data);
+  add_prepare(data);
+  add_info(data);
+}
+
+}  // namespace ink
