@@ -115,6 +115,9 @@ class Ops {
   virtual std::string name() const = 0;         // "cpu"
   virtual std::string description() const = 0;  // one line for `ink info`: instruction set, matrix library, threads
 
+  // The most FLOP/s the device does, measured when first asked (some tens of milliseconds); 0 where it is not known.
+  virtual double peak_flops() { return 0; }
+
   // Memory. allocate throws Error when the device cannot give it; upload and download copy from and to the host.
   virtual std::unique_ptr<Buffer> allocate(size_t bytes) = 0;
   virtual size_t memory() const = 0;  // bytes the device has in all

@@ -1,0 +1,101 @@
+// ink: train, run and convert GPT-class language models.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <exception>
+#include <new>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cli/commands.h"
+#include "ink/base/check.h"
+#include "ink/base/suggest.h"
+
+namespace {
+
+constexpr int kBadInput = 1;
+constexpr int kBadUsage = 2;
+
+void print_error(std::string_view message) { fmt::print(stderr, "ink: {}\n", message); }
+
+// The subcommand that parsing reached: the app itself if none.
+const CLI::App& deepest(const CLI::App& app) {
+  const auto chosen = app.get_subcommands();
+  return chosen.empty() ? app : deepest(*chosen.front());
+}
+
+// "--leers: no such option of ink train, did you mean --layers?"
+std::string describe_extra(const CLI::App& app, const std::string& extra) {
+  const CLI::App& command = deepest(app);
+  const bool option = extra.starts_with('-');
+  std::vector<std::string> names;
+  if (option) {
+    for (const CLI::Option* o : command.get_options()) {
+      for (const std::string& name : o->get_lnames()) names.push_back("--" + name);
+    }
+  } else {
+    for (const CLI::App* sub : command.get_subcommands([](const CLI::App*) { return true; })) {
+      names.push_back(sub->get_name());
+    }
+  }
+  const std::string word = extra.substr(0, extra.find('='));
+  const std::vector<std::string_view> candidates(names.begin(), names.end());
+  const std::string near = ink::nearest(word, candidates);
+  const std::string hint = near.empty() ? "see --help" : fmt::format("did you mean {}?", near);
+  const std::string of = command.get_parent() == nullptr ? "ink" : "ink " + command.get_name();
+  return fmt::format("{}: no such {} of {}; {}", word, option ? "option" : "command or argument", of, hint);
+}
+
+int run(int argc, char** argv) {
+  CLI::App app{"Train, fine-tune, run and convert GPT-class language models."};
+  app.name("ink");
+  app.set_version_flag("--version", "ink " INK_VERSION);
+  app.require_subcommand(1);
+  ink::add_train_command(app);
+  ink::add_sample_command(app);
+  ink::add_data_command(app);
+  ink::add_tokenizer_command(app);
+  ink::add_convert_command(app);
+  ink::add_info_command(app);
+
+  std::vector<std::string> arguments(argv + 1, argv + argc);
+  if (!arguments.empty() && arguments.front() == "train") {
+    const std::vector<std::string> rest(arguments.begin() + 1, arguments.end());
+    arguments.resize(1);
+    for (std::string& word : ink::expand_train_arguments(*app.get_subcommand("train"), rest)) {
+      arguments.push_back(std::move(word));
+    }
+  }
+  std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them from the back
+  try {
+    app.parse(std::move(arguments));
+  } catch (const CLI::ExtrasError& error) {
+    const std::vector<std::string> extras = app.remaining(true);
+    print_error(extras.empty() ? error.what() : describe_extra(app, extras.front()));
+    return kBadUsage;
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
+    print_error(fmt::format("{}; see --help", error.what()));
+    return kBadUsage;
+  }
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const ink::UsageError& error) {
+    print_error(error.what());
+    return kBadUsage;
+  } catch (const std::bad_alloc&) {
+    print_error("out of memory");
+    return kBadInput;
+  } catch (const std::exception& error) {
+    print_error(error.what());
+    return kBadInput;
+  }
+}

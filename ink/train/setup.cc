@@ -1,0 +1,235 @@
+// How a Trainer comes to be: from options to tokenizer, model, data and run folder.
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "ink/base/check.h"
+#include "ink/base/file.h"
+#include "ink/data/prepare.h"
+#include "ink/format/model_io.h"
+#include "ink/infer/model.h"
+#include "ink/train/trainer.h"
+
+namespace ink {
+
+namespace {
+
+constexpr std::string_view kDataFolder = "data";
+
+// A preset or descriptor has no slash and no file extension.
+bool looks_like_path(const std::string& model) {
+  return model.find('/') != std::string::npos || fs::path(model).extension() == ".bin" || fs::exists(model);
+}
+
+// Tokens of the smallest shard whose name starts with prefix: what bounds a batch.
+int64_t smallest_shard(const fs::path& folder, std::string_view prefix) {
+  int64_t smallest = std::numeric_limits<int64_t>::max();
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
+    if (!entry.path().filename().string().starts_with(prefix)) continue;
+    smallest = std::min(smallest, static_cast<int64_t>(Shard(entry.path()).tokens().size()));
+  }
+  return smallest;
+}
+
+std::string concatenated_text(const std::vector<fs::path>& paths) {
+  std::string text;
+  for (const fs::path& file : text_files(paths)) text += MappedFile(file).text();
+  return text;
+}
+
+}  // namespace
+
+Trainer::Trainer(TrainOptions options, Ops& ops, ThreadPool& pool, std::function<void(const std::string&)> note)
+    : options_(std::move(options)),
+      ops_(ops),
+      pool_(pool),
+      note_(std::move(note)),
+      last_validation_loss_(std::numeric_limits<double>::quiet_NaN()) {
+  options_.validate();
+  optimizer_ = &find_optimizer(options_.optimizer);
+  schedule_ = &find_schedule(options_.schedule);
+  resolve_sources();
+  resolve_tokenizer();
+  plan_model();
+  if (options_.dry_run) return;
+  model_->allocate();
+  prepare_run_folder();
+  prepare_data();
+  open_loaders();
+}
+
+Trainer::~Trainer() = default;
+
+// Where the weights come from: this run's newest checkpoint, a model in a file, or nowhere.
+void Trainer::resolve_sources() {
+  const std::vector<CheckpointEntry> checkpoints =
+      options_.out.empty() ? std::vector<CheckpointEntry>() : list_checkpoints(options_.out);
+  const bool holds_a_run = !checkpoints.empty() || fs::exists(options_.out / "main.log");
+  if (!options_.out.empty() && holds_a_run && !options_.resume && !options_.overwrite) {
+    throw UsageError(
+        fmt::format("{} holds a run already: go on with --resume, replace it with --overwrite, or choose "
+                    "another folder with --out",
+                    options_.out.string()));
+  }
+  if (options_.resume && checkpoints.empty()) {
+    note_(fmt::format("{}: no checkpoint to resume from, starting at step 0", options_.out.string()));
+    if (options_.data.empty() && options_.train_shards.empty()) {
+      throw UsageError("--resume found no run to go on with, and there is no --data or --train-data to start one");
+    }
+  }
+  if (options_.resume && !checkpoints.empty()) {
+    resume_from_ = checkpoints.back().path;
+  } else if (!options_.model.empty() && looks_like_path(options_.model)) {
+    weights_from_ = resolve_model_path(options_.model);
+  } else if (!options_.model.empty()) {
+    model_name_ = options_.model;
+  } else {
+    model_name_ = options_.data.empty() ? "gpt2" : "char";
+  }
+}
+
+// The run's own tokenizer; else the one asked for; else what lies beside the weights or the shards; else what the
+// model's vocabulary suggests.
+void Trainer::resolve_tokenizer() {
+  if (!resume_from_.empty()) {
+    tokenizer_ = find_tokenizer(resume_from_, read_model_config(resume_from_).vocab);
+    return;
+  }
+  if (!options_.tokenizer.empty()) {
+    const bool needs_text = std::any_of(tokenizers().begin(), tokenizers().end(), [&](const TokenizerInfo& info) {
+      return info.name == options_.tokenizer && info.needs_text;
+    });
+    if (needs_text && options_.data.empty()) {
+      throw UsageError(fmt::format("--tokenizer {} is built from the training text: give --data", options_.tokenizer));
+    }
+    tokenizer_ = fs::is_directory(options_.tokenizer)
+                     ? load_tokenizer(options_.tokenizer)
+                     : make_tokenizer(options_.tokenizer, needs_text ? concatenated_text(options_.data) : "");
+    return;
+  }
+  const fs::path beside = weights_from_.empty() ? fs::path(options_.train_shards).parent_path() : weights_from_;
+  const int64_t vocab =
+      weights_from_.empty() ? config_from_name(model_name_).vocab : read_model_config(weights_from_).vocab;
+  tokenizer_ = find_tokenizer(beside, options_.vocab.value_or(vocab));
+  if (tokenizer_ == nullptr && !options_.data.empty())
+    tokenizer_ = make_char_tokenizer(concatenated_text(options_.data));
+}
+
+Gpt2Config Trainer::resolve_config() const {
+  const fs::path& source = resume_from_.empty() ? weights_from_ : resume_from_;
+  Gpt2Config config = source.empty() ? config_from_name(model_name_) : read_model_config(source);
+  struct Flag {
+    std::string_view name;
+    const std::optional<int64_t>& value;
+    int64_t Gpt2Config::*dimension;
+  };
+  const std::array flags = {
+      Flag{"--layers", options_.layers, &Gpt2Config::layers}, Flag{"--heads", options_.heads, &Gpt2Config::heads},
+      Flag{"--channels", options_.channels, &Gpt2Config::channels},
+      Flag{"--context", options_.context, &Gpt2Config::context}, Flag{"--vocab", options_.vocab, &Gpt2Config::vocab}};
+  for (const Flag& flag : flags) {
+    if (!flag.value) continue;
+    if (!source.empty() && *flag.value != config.*flag.dimension) {
+      throw UsageError(fmt::format("{} {} contradicts {}, which has {}", flag.name, *flag.value, source.string(),
+                                   config.*flag.dimension));
+    }
+    config.*flag.dimension = *flag.value;
+  }
+  if (tokenizer_ != nullptr) {
+    if (source.empty() && !options_.vocab) config.vocab = tokenizer_->vocab_size();
+    if (tokenizer_->vocab_size() > config.vocab) {
+      throw UsageError(fmt::format("the {} tokenizer has {} tokens, more than the model's vocabulary of {}",
+                                   tokenizer_->name(), tokenizer_->vocab_size(), config.vocab));
+    }
+  }
+  config.validate("the model");
+  return config;
+}
+
+void Trainer::plan_model() {
+  const Gpt2Config config = resolve_config();
+  if (options_.seq_len == 0) options_.seq_len = config.context;
+  if (options_.seq_len > config.context) {
+    throw UsageError(
+        fmt::format("--seq-len {} is longer than the model's context of {}", options_.seq_len, config.context));
+  }
+  const int64_t tokens = options_.batch * options_.seq_len;
+  if (options_.total_batch == 0) options_.total_batch = tokens;
+  if (options_.total_batch % tokens != 0) {
+    throw UsageError(fmt::format("--total-batch {} tokens must be a multiple of --batch {} times --seq-len {} = {}",
+                                 options_.total_batch, options_.batch, options_.seq_len, tokens));
+  }
+  accumulation_ = options_.total_batch / tokens;
+  model_ = std::make_unique<Gpt2>(config,
+                                  Gpt2Options{.batch = options_.batch,
+                                              .context = options_.seq_len,
+                                              .training = true,
+                                              .recompute = options_.recompute,
+                                              .optimizer_state = {optimizer_->state.begin(), optimizer_->state.end()}},
+                                  ops_);
+}
+
+void Trainer::prepare_run_folder() {
+  if (options_.out.empty()) return;
+  make_directories(options_.out);
+  if (resume_from_.empty()) {  // what is left of an earlier run here; other files are not ours
+    for (const CheckpointEntry& entry : list_checkpoints(options_.out)) remove_tree(entry.path);
+    for (const char* name : {"main.log", "metrics.jsonl", "run.toml"}) remove_tree(options_.out / name);
+  }
+  write_file(options_.out / "run.toml", options_.saved_options);
+}
+
+// Text becomes shards in the run folder, once.
+void Trainer::prepare_data() {
+  if (options_.data.empty()) return;
+  const fs::path folder = options_.out / kDataFolder;
+  options_.train_shards = (folder / "train_*.bin").string();
+  options_.val_shards = options_.val_fraction > 0 ? (folder / "val_*.bin").string() : "";
+  if (!resume_from_.empty() && fs::exists(folder)) return;
+  const PrepareResult result = prepare(
+      {.paths = options_.data, .out = folder, .tokenizer = tokenizer_, .val_fraction = options_.val_fraction}, pool_);
+  note_(fmt::format("{} tokenizer, {} tokens to train on, {} to validate", tokenizer_->name(), result.train_tokens,
+                    result.val_tokens));
+  if (result.val_tokens == 0) options_.val_shards.clear();
+}
+
+void Trainer::open_loaders() {
+  const Gpt2Config& config = model_->config();
+  LoaderOptions train = {.pattern = options_.overfit ? options_.val_shards : options_.train_shards,
+                         .batch = options_.batch,
+                         .context = options_.seq_len,
+                         .vocab = config.vocab,
+                         .shuffle = !options_.overfit,
+                         .seed = options_.seed};
+  train_loader_ = std::make_unique<Loader>(train);
+  if (!options_.val_shards.empty() && options_.val_every > 0) {
+    LoaderOptions validation = train;
+    validation.pattern = options_.val_shards;
+    validation.shuffle = false;
+    // A short text's validation part may hold less than a whole batch: validate on fewer sequences at a time.
+    if (!options_.data.empty()) {
+      const int64_t fit = (smallest_shard(options_.out / kDataFolder, "val_") - 1) / options_.seq_len;
+      validation.batch = std::min(options_.batch, fit);
+    }
+    if (validation.batch > 0) {
+      val_loader_ = std::make_unique<Loader>(validation);
+      val_batch_ = validation.batch;
+      val_batches_ = options_.val_batches < 0 ? val_loader_->batches() : options_.val_batches;
+    } else {
+      note_("the validation part is shorter than one sequence: training without validation");
+    }
+  }
+  const int64_t epoch = std::max<int64_t>(1, train_loader_->tokens() / options_.total_batch);
+  schedule_options_ = {.lr = options_.lr,
+                       .warmup = options_.warmup,
+                       .steps = options_.steps < 0 ? epoch : options_.steps,
+                       .final_fraction = options_.final_lr_fraction};
+  if (options_.warmup > schedule_options_.steps) {
+    throw UsageError(
+        fmt::format("--warmup {} is longer than the run of {} steps", options_.warmup, schedule_options_.steps));
+  }
+}
+
+}  // namespace ink
