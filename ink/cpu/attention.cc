@@ -98,9 +98,9 @@ void multiply_add(int64_t m, int64_t n, int64_t k, View a, const float* b, int64
   const hn::CappedTag<float, 4> quarter;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d)), few = static_cast<int64_t>(hn::Lanes(quarter));
   int64_t i = 0;
-  for (; i + 4 * lanes <= n; i += 4 * lanes) multiply_add_columns<4>(d, m, k, a, b + i, ldb, c + i, ldc);
-  for (; i + lanes <= n; i += lanes) multiply_add_columns<1>(d, m, k, a, b + i, ldb, c + i, ldc);
-  for (; i + few <= n; i += few) multiply_add_columns<1>(quarter, m, k, a, b + i, ldb, c + i, ldc);
+  for (; n - i >= 4 * lanes; i += 4 * lanes) multiply_add_columns<4>(d, m, k, a, b + i, ldb, c + i, ldc);
+  for (; n - i >= lanes; i += lanes) multiply_add_columns<1>(d, m, k, a, b + i, ldb, c + i, ldc);
+  for (; n - i >= few; i += few) multiply_add_columns<1>(quarter, m, k, a, b + i, ldb, c + i, ldc);
   for (; i < n; ++i) multiply_add_columns<1>(Single(), m, k, a, b + i, ldb, c + i, ldc);
 }
 

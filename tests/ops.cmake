@@ -1,0 +1,4 @@
+ink_test(ops_test
+  SOURCES count_allocations.cc ops_cpu_test.cc ops_device_test.cc ops_grad_test.cc
+  DEPS ink_ops ink_ref ink_ops_api hwy::hwy)
+target_compile_definitions(ops_test PRIVATE HWY_DISABLED_TARGETS=HWY_SSSE3)  # as the kernels are built
