@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cstring>
 #include <utility>
 
 #include "ink/base/check.h"
+#include "ink/data/text_window.h"
 
 namespace ink {
 
@@ -14,6 +16,23 @@ void move_file(const fs::path& from, const fs::path& to) {
   std::error_code error;
   fs::rename(from, to, error);
   check(!error, "{}: cannot move to {}: {}", from.string(), to.string(), error.message());
+}
+
+int64_t tokens_left(const TextWindow& shard) {
+  return (shard.bytes() - shard.position()) / static_cast<int64_t>(sizeof(uint16_t));
+}
+
+void copy_tokens(TextWindow& from, int64_t tokens, ShardWriter& to) {
+  constexpr int64_t piece_tokens = int64_t{1} << 20;
+  std::vector<uint16_t> piece;
+  while (tokens > 0) {
+    piece.resize(static_cast<size_t>(std::min(tokens, piece_tokens)));
+    const size_t bytes = piece.size() * sizeof(uint16_t);
+    std::memcpy(piece.data(), from.ahead(bytes).data(), bytes);
+    from.consume(bytes);
+    to.write(std::span<const uint16_t>(piece));
+    tokens -= static_cast<int64_t>(piece.size());
+  }
 }
 
 }  // namespace
@@ -96,14 +115,19 @@ void ShardSeries::finish() {
   if (names_.size() > 1 && last < shard_tokens_ / 2) balance_last_two();
 }
 
+// Shards are read through a window here: two maps of hundreds of MB would count as this process's memory.
 void ShardSeries::balance_last_two() {
   const fs::path first_path = folder_ / names_[names_.size() - 2], second_path = folder_ / names_.back();
-  const Shard first(first_path), second(second_path);  // the maps outlive the names' replacement
-  const size_t half = (first.tokens().size() + second.tokens().size() + 1) / 2;
+  TextWindow first(first_path), second(second_path);  // open files outlive the replacement of their names
+  for (TextWindow* window : {&first, &second}) {
+    window->ahead(kShardHeaderBytes);
+    window->consume(kShardHeaderBytes);
+  }
+  const int64_t all = tokens_left(first) + tokens_left(second);
   ShardWriter head(first_path), tail(second_path);
-  head.write(first.tokens().first(half));
-  tail.write(first.tokens().subspan(half));
-  tail.write(second.tokens());
+  copy_tokens(first, (all + 1) / 2, head);
+  copy_tokens(first, tokens_left(first), tail);
+  copy_tokens(second, tokens_left(second), tail);
   head.commit();
   tail.commit();
 }

@@ -1,4 +1,4 @@
-// A text file read through a sliding window.
+// A file, mostly text, read through a sliding window.
 #pragma once
 
 #include <cstdint>
