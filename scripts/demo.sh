@@ -58,7 +58,5 @@ while [[ $# -gt 0 ]]; do
   esac
   shift
 done
-for seed in 1 2 3; do
-  printf '\n--- sample %d: %s sample --model %s --seed %d\n' "$seed" "$ink" "$out" "$seed"
-  "$ink" sample --model "$out" --seed "$seed"
-done
+printf '\n%s sample --model %s --samples 3\n' "$ink" "$out"
+"$ink" sample --model "$out" --samples 3
