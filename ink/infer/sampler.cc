@@ -29,6 +29,8 @@ int32_t Sampler::next(std::span<const float> logits) {
     if (logit(i) > logit(best)) best = i;
   }
   if (options_.temperature == 0) return static_cast<int32_t>(best);
+  const float random = rng_.uniform();
+  if (std::isinf(logit(best))) return static_cast<int32_t>(best);  // certain; or nothing is possible: the first id
 
   for (size_t i = 0; i < logits.size(); ++i) {
     candidates_[i] = {std::exp((logit(i) - logit(best)) / options_.temperature), static_cast<int32_t>(i)};
@@ -54,7 +56,7 @@ int32_t Sampler::next(std::span<const float> logits) {
     kept = std::max<size_t>(1, nucleus);
     total = reached;
   }
-  const double target = rng_.uniform() * total;
+  const double target = random * total;
   double reached = 0;
   for (size_t i = 0; i < kept; ++i) {
     reached += candidates_[i].probability;
