@@ -77,7 +77,7 @@ void fetch(const std::string& url, const Dataset& dataset, const fs::path& path,
 
 fs::path get_dataset(const Dataset& dataset, const Progress& progress) {
   const fs::path folder = cache_folder();
-  const fs::path path = folder / dataset.file;
+  fs::path path = folder / dataset.file;
   if (is_cached(path, dataset)) return path;
   make_directories(folder);
   const std::string url(dataset.url), mirror = environment("INK_MIRROR");
