@@ -62,6 +62,9 @@ void add_optimization_options(CLI::App& c, TrainOptions& o, std::string& recompu
   add(c, "--total-batch", o.total_batch, "Tokens in one step, by gradient accumulation; 0: batch x seq-len (-d)")
       ->group(b);
   add(c, "--steps", o.steps, "Optimization steps; -1: one epoch (-x)")->group(b);
+  add(c, "--order", o.order,
+      "batches: llm.c's shuffle; sequences: every sequence shuffled on its own, the default for --data; sequential")
+      ->group(b);
   c.add_flag("--overfit", o.overfit, "Train on the first validation batch only, for debugging (-a 1)")->group(b);
   add(c, "--recompute", recompute, "What the backward pass computes again to save memory: none, gelu, gelu-ln (-r)")
       ->check(CLI::IsMember({"none", "gelu", "gelu-ln", "0", "1", "2"}))

@@ -66,7 +66,7 @@ TEST_F(LoaderTest, ServesLlmcsBatches) {
     LoaderOptions o = options(c.pattern, c.batch, c.context);
     o.rank = c.rank;
     o.ranks = c.ranks;
-    o.shuffle = c.shuffle;
+    o.order = c.shuffle ? Order::batches : Order::sequential;
     Loader loader(o);
     EXPECT_EQ(loader.tokens(), c.tokens);
     uint64_t hash = 14695981039346656037ull;
@@ -106,6 +106,56 @@ TEST_F(LoaderTest, AnEpochServesEveryBatchOnce) {
   EXPECT_EQ(loader.epoch(), 1);
 }
 
+// Each sequence of an epoch is served once, to one rank; the next epoch cuts others.
+TEST_F(LoaderTest, SequencesAreShuffledOnTheirOwn) {
+  LoaderOptions o = options("a_*.bin", 3, 8);
+  o.order = Order::sequences;
+  o.ranks = 2;
+  // The shard's tokens tell where they stand: 1,001 tokens are all different.
+  std::vector<int32_t> place(65536, -1);
+  const Shard shard(dir_ / "a_0.bin");
+  for (int32_t i = 0; i < 1001; ++i) place[shard.tokens()[i]] = i;
+  std::vector<std::vector<int32_t>> epochs;
+  for (int epoch = 0; epoch < 2; ++epoch) {
+    std::vector<int32_t> starts;
+    for (o.rank = 0; o.rank < 2; ++o.rank) {
+      Loader loader(o);
+      if (epoch == 1) loader.reset();
+      ASSERT_EQ(loader.batches(), (1001 - 8) / 8 / 6);
+      std::vector<int32_t> inputs, targets;
+      for (int64_t batch = 0; batch < loader.batches(); ++batch) {
+        loader.next(inputs, targets);
+        for (int row = 0; row < 3; ++row) {
+          starts.push_back(place[inputs[row * 8]]);
+          for (int t = 0; t < 8; ++t) {
+            ASSERT_EQ(place[inputs[row * 8 + t]], starts.back() + t);
+            ASSERT_EQ(place[targets[row * 8 + t]], starts.back() + t + 1);
+          }
+        }
+      }
+    }
+    EXPECT_FALSE(std::is_sorted(starts.begin(), starts.end()));
+    std::sort(starts.begin(), starts.end());
+    for (size_t i = 1; i < starts.size(); ++i) {
+      ASSERT_GT(starts[i], starts[i - 1]);
+      ASSERT_EQ((starts[i] - starts[0]) % 8, 0);
+    }
+    epochs.push_back(starts);
+  }
+  EXPECT_NE(epochs[0][0] % 8, epochs[1][0] % 8) << "another offset, with this seed";
+}
+
+TEST_F(LoaderTest, SequencesOfAShardOfOneBatchHaveNoOffset) {
+  write_formula_shard(dir_ / "c_0.bin", 33, 1);
+  LoaderOptions o = options("c_*.bin");
+  o.order = Order::sequences;
+  Loader loader(o);
+  EXPECT_EQ(loader.batches(), 1);
+  take(loader, 5);
+  EXPECT_EQ(loader.state().offset, 0);
+  EXPECT_EQ(loader.epoch(), 4);
+}
+
 TEST_F(LoaderTest, ResetStartsAnEpochAndShufflesOn) {
   LoaderOptions o = options("b_*.bin");
   Loader shuffled(o);
@@ -113,7 +163,7 @@ TEST_F(LoaderTest, ResetStartsAnEpochAndShufflesOn) {
   shuffled.reset();
   EXPECT_EQ(shuffled.epoch(), 1);
   EXPECT_NE(take(shuffled, 5), first);
-  o.shuffle = false;
+  o.order = Order::sequential;
   Loader plain(o);
   const std::vector<int32_t> start = take(plain, 5);
   plain.reset();
@@ -121,9 +171,9 @@ TEST_F(LoaderTest, ResetStartsAnEpochAndShufflesOn) {
 }
 
 TEST_F(LoaderTest, ARestoredPositionGoesOnAlike) {
-  for (const bool shuffle : {true, false}) {
+  for (const Order order : {Order::batches, Order::sequences, Order::sequential}) {
     LoaderOptions o = options("b_*.bin");
-    o.shuffle = shuffle;
+    o.order = order;
     // 12, 31, 43, 50, 62, 81 and 93 batches end at a shard's end in one order or another, 93 at the epoch's.
     for (const int served : {0, 1, 11, 12, 13, 31, 32, 43, 50, 51, 62, 81, 92, 93, 94, 186, 200}) {
       Loader original(o), copy(o);
@@ -131,7 +181,7 @@ TEST_F(LoaderTest, ARestoredPositionGoesOnAlike) {
       take(copy, 17);
       copy.restore(original.state());
       EXPECT_EQ(copy.epoch(), original.epoch());
-      ASSERT_EQ(take(copy, 150), take(original, 150)) << served << " served, shuffle " << shuffle;
+      ASSERT_EQ(take(copy, 150), take(original, 150)) << served << " served, order " << int(order);
     }
   }
 }
@@ -160,12 +210,13 @@ TEST_F(LoaderTest, RefusesAPositionThatDoesNotFit) {
   EXPECT_TRUE(contains(refused([](LoaderState& s) { s.sample_order.push_back(0); }), "samples does not fit"));
   EXPECT_TRUE(contains(refused([](LoaderState& s) { s.sample_order[0] = s.sample_order[1]; }), "samples does not fit"));
   EXPECT_TRUE(contains(refused([](LoaderState& s) { s.rng = "1 2 3"; }), "mt19937"));
+  EXPECT_TRUE(contains(refused([](LoaderState& s) { s.offset = 8; }), "offset 8 is not below the context 8"));
   Loader fresh(options("b_*.bin"));
   fresh.restore(good);
   EXPECT_EQ(take(loader, 100), take(fresh, 100)) << "a refused position changes nothing";
 
   LoaderOptions o = options("b_*.bin");
-  o.shuffle = false;
+  o.order = Order::sequential;
   Loader plain(o);
   EXPECT_TRUE(contains(message_of([&] { plain.restore(good); }), "saved position is shuffled"));
   Loader other(options("a_*.bin"));

@@ -1,6 +1,6 @@
-// The loader's order, step for step llm.c's (llmc/dataloader.h): the shards' order is shuffled on from the last
-// epoch's, the order of a shard's samples from the identity each time the shard is entered; both draw from one
-// generator.
+// The loader's order. Order::batches is step for step llm.c's (llmc/dataloader.h): the shards' order is shuffled on
+// from the last epoch's, the order of a shard's samples from the identity each time the shard is entered; both draw
+// from one generator. Order::sequences shuffles a shard's sequences instead of its batches.
 #include "ink/data/loader.h"
 
 #include <glob.h>
@@ -59,9 +59,24 @@ struct Loader::Impl {
   LoaderState at;  // rng is kept in the generator
   Mt19937 generator;
 
-  // Samples that each rank can take from a shard: they are sample_tokens apart and need one token more.
+  bool shuffled() const { return options.order != Order::sequential; }
+  int64_t held(size_t shard) const { return static_cast<int64_t>(shards[shard].tokens().size()); }
+
+  // Sequences that can be cut from a shard whatever the offset; a shard too short for one has no offset.
+  bool has_offset(size_t shard) const { return held(shard) - options.context >= at.sample_tokens; }
+  int64_t sequences(size_t shard) const {
+    return (held(shard) - (has_offset(shard) ? options.context : 1)) / options.context;
+  }
+
+  // Batches that each rank can take from a shard: they are sample_tokens apart and need one token more.
   int64_t samples(size_t shard) const {
-    return (static_cast<int64_t>(shards[shard].tokens().size()) - 1) / at.sample_tokens;
+    if (options.order == Order::sequences) return sequences(shard) / (options.ranks * options.batch);
+    return (held(shard) - 1) / at.sample_tokens;
+  }
+
+  // What is shuffled within a shard: its sequences or its batches.
+  int64_t order_length(size_t shard) const {
+    return options.order == Order::sequences ? sequences(shard) : samples(shard);
   }
 
   size_t shard_at(int64_t position, const std::vector<int32_t>& order) const {
@@ -71,15 +86,18 @@ struct Loader::Impl {
 
   void enter_shard() {
     at.sample = 0;
-    if (!options.shuffle) return;
-    at.sample_order.resize(samples(current_shard()));
+    if (!shuffled()) return;
+    if (options.order == Order::sequences) {
+      at.offset = has_offset(current_shard()) ? generator.next_u32() % options.context : 0;
+    }
+    at.sample_order.resize(order_length(current_shard()));
     std::iota(at.sample_order.begin(), at.sample_order.end(), 0);
     generator.shuffle(at.sample_order);
   }
 
   void start_epoch() {
     at.shard = 0;
-    if (options.shuffle) generator.shuffle(at.shard_order);
+    if (shuffled()) generator.shuffle(at.shard_order);
     enter_shard();
   }
 
@@ -104,8 +122,8 @@ Loader::Loader(const LoaderOptions& options) : impl_(std::make_unique<Impl>()) {
     if (options.vocab > 0) check_vocab(shard, options.vocab);
     self.at.tokens += held;
   }
-  if (options.shuffle) {
-    self.generator.seed(options.seed + static_cast<uint32_t>(options.rank));
+  if (self.shuffled()) {
+    self.generator.seed(options.seed + static_cast<uint32_t>(options.order == Order::batches ? options.rank : 0));
     self.at.shard_order.resize(self.shards.size());
     std::iota(self.at.shard_order.begin(), self.at.shard_order.end(), 0);
   }
@@ -118,12 +136,25 @@ void Loader::next(std::vector<int32_t>& inputs, std::vector<int32_t>& targets) {
   Impl& self = *impl_;
   // A shard's end is noticed by the batch after it, so that a state saved there draws the same numbers on.
   if (self.at.sample >= self.samples(self.current_shard())) self.advance();
-  const int64_t sample = self.options.shuffle ? self.at.sample_order[self.at.sample] : self.at.sample;
-  const int64_t length = self.options.batch * self.options.context;
-  const auto tokens = self.shards[self.current_shard()].tokens().subspan(
-      sample * self.at.sample_tokens + self.options.rank * length, length + 1);
-  inputs.assign(tokens.begin(), tokens.end() - 1);
-  targets.assign(tokens.begin() + 1, tokens.end());
+  const std::span<const uint16_t> shard = self.shards[self.current_shard()].tokens();
+  const int64_t T = self.options.context;
+  const int64_t length = self.options.batch * T;
+  inputs.resize(length);
+  targets.resize(length);
+  const auto serve = [&](int64_t row, int64_t begin, int64_t count) {
+    const auto tokens = shard.subspan(begin, count + 1);
+    std::copy(tokens.begin(), tokens.end() - 1, inputs.begin() + row * T);
+    std::copy(tokens.begin() + 1, tokens.end(), targets.begin() + row * T);
+  };
+  if (self.options.order == Order::sequences) {
+    const int64_t first = (self.at.sample * self.options.ranks + self.options.rank) * self.options.batch;
+    for (int64_t row = 0; row < self.options.batch; ++row) {
+      serve(row, self.at.offset + self.at.sample_order[first + row] * T, T);
+    }
+  } else {
+    const int64_t sample = self.shuffled() ? self.at.sample_order[self.at.sample] : self.at.sample;
+    serve(0, sample * self.at.sample_tokens + self.options.rank * length, length);
+  }
   ++self.at.sample;
 }
 
@@ -144,7 +175,7 @@ int64_t Loader::epoch() const { return impl_->at.epoch; }
 
 LoaderState Loader::state() const {
   LoaderState state = impl_->at;
-  if (impl_->options.shuffle) state.rng = impl_->generator.save();
+  if (impl_->shuffled()) state.rng = impl_->generator.save();
   return state;
 }
 
@@ -159,10 +190,10 @@ void Loader::restore(const LoaderState& state) {
         "{}: the saved position counts samples of {} tokens, this run's ranks x batch x context is {}; resume with the "
         "same sizes",
         pattern, state.sample_tokens, self.at.sample_tokens);
-  check(self.options.shuffle == !state.shard_order.empty(),
+  check(self.shuffled() == !state.shard_order.empty(),
         "{}: the saved position is {}shuffled, this run's data is {}; resume with the same setting", pattern,
-        state.shard_order.empty() ? "not " : "", self.options.shuffle ? "shuffled" : "not");
-  check(!self.options.shuffle || is_permutation_of(state.shard_order, shards),
+        state.shard_order.empty() ? "not " : "", self.shuffled() ? "shuffled" : "not");
+  check(!self.shuffled() || is_permutation_of(state.shard_order, shards),
         "{}: the saved order of {} shards does not fit these {}; resume with the same data", pattern,
         state.shard_order.size(), shards);
   check(state.shard >= 0 && state.shard < shards && state.epoch >= 0,
@@ -171,11 +202,14 @@ void Loader::restore(const LoaderState& state) {
   const int64_t samples = self.samples(self.shard_at(state.shard, state.shard_order));
   check(state.sample >= 0 && state.sample <= samples,
         "{}: the saved position, sample {}, is outside its shard of {} samples", pattern, state.sample, samples);
-  check(self.options.shuffle ? is_permutation_of(state.sample_order, samples) : state.sample_order.empty(),
-        "{}: the saved order of {} samples does not fit the shard's {}; resume with the same data", pattern,
-        state.sample_order.size(), samples);
+  const int64_t ordered = self.order_length(self.shard_at(state.shard, state.shard_order));
+  check(self.shuffled() ? is_permutation_of(state.sample_order, ordered) : state.sample_order.empty(),
+        "{}: the saved order of {} samples does not fit the shard's {}; resume with the same data and order", pattern,
+        state.sample_order.size(), ordered);
+  check(state.offset >= 0 && state.offset < self.options.context, "{}: the saved offset {} is not below the context {}",
+        pattern, state.offset, self.options.context);
   Mt19937 generator;
-  if (self.options.shuffle) generator.restore(state.rng);
+  if (self.shuffled()) generator.restore(state.rng);
   self.generator = generator;
   self.at = state;
   self.at.rng.clear();

@@ -1,4 +1,4 @@
-// Serves batches from shards in exactly llm.c's order (llmc/dataloader.h): shards and the batches within each shuffled
+// Serves batches from shards, by default in exactly llm.c's order (llmc/dataloader.h): shards and the batches within each shuffled
 // by mt19937 seeded 42 + rank, one batch being B·T + 1 consecutive tokens.
 #pragma once
 
@@ -13,13 +13,21 @@
 
 namespace ink {
 
+enum class Order : uint8_t {
+  sequential,  // as the shards lie
+  batches,     // llm.c's shuffle: a batch is B·T + 1 consecutive tokens
+  // Every sequence of T + 1 tokens is shuffled on its own, cut anew for each epoch from a random offset below T: rows of
+  // a batch have nothing to do with each other, which a small data set needs. All ranks draw the same numbers.
+  sequences,
+};
+
 struct LoaderOptions {
   std::string pattern;     // a path or glob of shards, in the order glob(3) gives
   int64_t batch = 4;       // B
   int64_t context = 1024;  // T
   int64_t vocab = 0;       // tokens must be below this; checked over every shard when the loader is made. 0: no check
-  bool shuffle = true;
-  uint32_t seed = 42;  // of the shuffle, plus the rank; llm.c's is 42
+  Order order = Order::batches;
+  uint32_t seed = 42;  // of the shuffle; llm.c's. With Order::batches the rank is added
   int rank = 0;
   int ranks = 1;
 };
@@ -30,6 +38,7 @@ struct LoaderState {
   int64_t shard = 0;   // index in this epoch's order
   int64_t sample = 0;  // next sample of that shard
   int64_t epoch = 0;   // epochs ended, by serving all shards or by reset()
+  int64_t offset = 0;  // of the first sequence in the shard, with Order::sequences
   std::vector<int32_t> shard_order;
   std::vector<int32_t> sample_order;
   std::string rng;

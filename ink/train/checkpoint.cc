@@ -175,6 +175,7 @@ void save_checkpoint(const fs::path& run, const Gpt2& model, const Tokenizer* to
              {{"shard", state.loader.shard},
               {"sample", state.loader.sample},
               {"epoch", state.loader.epoch},
+              {"offset", state.loader.offset},
               {"tokens", state.loader.tokens},
               {"sample_tokens", state.loader.sample_tokens},
               {"rng", state.loader.rng}}},
@@ -199,6 +200,7 @@ TrainState load_checkpoint(const fs::path& path, Gpt2& model) {
     state.loader.shard = loader.at("shard").get<int64_t>();
     state.loader.sample = loader.at("sample").get<int64_t>();
     state.loader.epoch = loader.at("epoch").get<int64_t>();
+    state.loader.offset = loader.at("offset").get<int64_t>();
     state.loader.tokens = loader.at("tokens").get<int64_t>();
     state.loader.sample_tokens = loader.at("sample_tokens").get<int64_t>();
     state.loader.rng = loader.at("rng").get<std::string>();

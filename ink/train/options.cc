@@ -44,6 +44,8 @@ void TrainOptions::validate() const {
   require_at_least("--total-batch", total_batch, 0);
   require(steps >= -1 && steps <= kMaxSteps, "--steps {}: must be -1 (one epoch) or at least 0", steps);
 
+  require(order.empty() || order == "batches" || order == "sequences" || order == "sequential",
+          "--order {}: must be batches, sequences or sequential", order);
   find_optimizer(optimizer);
   find_schedule(schedule);
   const OptimizerOptions& o = optimizer_options;

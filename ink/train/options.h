@@ -31,6 +31,7 @@ struct TrainOptions {
   int64_t seq_len = 0;      // T; 0: the model's context
   int64_t total_batch = 0;  // tokens in one step; 0: B·T, no accumulation
   int64_t steps = -1;       // -1: one epoch
+  std::string order;        // "batches", "sequences", "sequential"; empty: sequences for --data, else batches
   bool overfit = false;     // train on the first validation batch only, for debugging
 
   // Optimization.

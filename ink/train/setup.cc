@@ -197,17 +197,19 @@ void Trainer::prepare_data() {
 
 void Trainer::open_loaders() {
   const Gpt2Config& config = model_->config();
+  const std::string name = !options_.order.empty() ? options_.order : options_.data.empty() ? "batches" : "sequences";
+  const Order order = name == "batches" ? Order::batches : name == "sequences" ? Order::sequences : Order::sequential;
   LoaderOptions train = {.pattern = options_.overfit ? options_.val_shards : options_.train_shards,
                          .batch = options_.batch,
                          .context = options_.seq_len,
                          .vocab = config.vocab,
-                         .shuffle = !options_.overfit,
+                         .order = options_.overfit ? Order::sequential : order,
                          .seed = options_.seed};
   train_loader_ = std::make_unique<Loader>(train);
   if (!options_.val_shards.empty() && options_.val_every > 0) {
     LoaderOptions validation = train;
     validation.pattern = options_.val_shards;
-    validation.shuffle = false;
+    validation.order = Order::sequential;
     // A short text's validation part may hold less than a whole batch: validate on fewer sequences at a time.
     if (!options_.data.empty()) {
       const int64_t fit = (smallest_shard(options_.out / kDataFolder, "val_") - 1) / options_.seq_len;
