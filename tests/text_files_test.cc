@@ -92,7 +92,8 @@ TEST_F(TokenizerFiles, Gpt2FilesAreHuggingFaces) {
 }
 
 TEST_F(TokenizerFiles, CharSurvivesSaving) {
-  const std::string text("a\xc3\xa9\xf0\x9f\x98\x80\"\\\n\0<0xFF>\xff\x80", 22);
+  using namespace std::string_literals;  // a literal with a NUL in it
+  const std::string text = "a\xc3\xa9\xf0\x9f\x98\x80\"\\\n\0<0xFF>\xff\x80"s;
   const auto tokenizer = make_char_tokenizer(text);
   tokenizer->save(dir_.path());
   const auto loaded = load_tokenizer(dir_.path());

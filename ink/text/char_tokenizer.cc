@@ -71,15 +71,14 @@ void CharTokenizer::save(const std::filesystem::path& directory) const { save_ch
 std::shared_ptr<const Tokenizer> make_char_tokenizer(std::string_view text) {
   check(!text.empty(), "the char tokenizer is built from the training text, and that is empty");
   std::vector<bool> seen(kCodeEnd);
+  std::vector<uint32_t> codes;
   for (size_t at = 0; at < text.size();) {
     const Character character = character_at(text, at);
+    if (!seen[character.code]) codes.push_back(character.code);
     seen[character.code] = true;
     at += character.size;
   }
-  std::vector<uint32_t> codes;
-  for (uint32_t code = 0; code < kCodeEnd; ++code) {
-    if (seen[code]) codes.push_back(code);
-  }
+  std::sort(codes.begin(), codes.end());
   return std::make_shared<CharTokenizer>(std::move(codes));
 }
 

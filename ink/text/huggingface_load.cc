@@ -209,7 +209,7 @@ std::string find_end_of_text(const fs::path& directory, const BpeVocab& vocab) {
   if (fs::exists(path, ignored)) {
     const json document = parse(path);
     const Value eos = root(document, path).member("eos_token", true);
-    const std::string name = eos.raw().is_object() ? eos.member("content").string() : eos.string_or_empty();
+    std::string name = eos.raw().is_object() ? eos.member("content").string() : eos.string_or_empty();
     if (!name.empty() && is_special(name)) return name;
   }
   return is_special(kEndOfText) ? std::string(kEndOfText) : std::string();
