@@ -34,6 +34,8 @@ void TrainOptions::validate() const {
   require(data.empty() || !out.empty(), "--data needs a run folder for its token shards: give --out DIR");
   require(!overfit || !data.empty() || !val_shards.empty() || resume,
           "--overfit trains on the first validation batch: give --val-data");
+  require(!overfit || data.empty() || val_fraction > 0,
+          "--overfit trains on the first validation batch, and --val-fraction 0 leaves none");
   require(!(resume && overwrite), "--resume and --overwrite contradict each other");
   require(!resume || !out.empty(), "--resume needs the run folder: give --out DIR");
   require_in("--val-fraction", val_fraction, 0, 0.9);

@@ -23,7 +23,7 @@ struct CurvePoint {
 };
 
 // Losses over steps as a drawing of braille dots, width x height characters plus axes; the validation losses are marked
-// with 'o'. Empty for fewer than two points.
+// with 'o'. Empty for fewer than two points and where nothing changes.
 std::string draw_loss_curve(const std::vector<CurvePoint>& train, const std::vector<CurvePoint>& validation, int width,
                             int height);
 
