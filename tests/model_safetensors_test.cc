@@ -1,6 +1,7 @@
 // format: the safetensors reader and writer, and every way in which a header can lie.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <fstream>
 #include <limits>
@@ -41,7 +42,7 @@ class Safetensors : public ::testing::Test {
 SafetensorsTensor floats_tensor(std::string name, std::vector<int64_t> shape, std::vector<float> values) {
   return {std::move(name), DType::f32, std::move(shape), [values = std::move(values)](std::span<std::byte> out) {
             ASSERT_EQ(out.size(), values.size() * sizeof(float));
-            std::memcpy(out.data(), values.data(), out.size());
+            std::ranges::copy(std::as_bytes(std::span(values)), out.begin());
           }};
 }
 

@@ -180,7 +180,7 @@ void read_floats(const SafetensorsFile& file, const std::string& name, std::span
   check(entry->data.size() / element == out.size(), "{}: tensor '{}' has the shape ({}), but {} elements are wanted",
         where, name, fmt::join(entry->shape, ", "), out.size());
   if (wide) {
-    std::memcpy(out.data(), entry->data.data(), entry->data.size());
+    std::ranges::copy(entry->data, std::as_writable_bytes(out).begin());
     return;
   }
   for (size_t i = 0; i < out.size(); ++i) {
