@@ -11,7 +11,8 @@ constexpr int64_t kGpt2Vocab = 50257;
 }
 
 std::shared_ptr<const Tokenizer> find_tokenizer(const fs::path& model, int64_t vocab) {
-  if (fs::exists(model / "tokenizer.json") || fs::exists(model / "vocab.json")) return load_tokenizer(model);
+  const bool beside = !model.empty() && (fs::exists(model / "tokenizer.json") || fs::exists(model / "vocab.json"));
+  if (beside) return load_tokenizer(model);
   return vocab == kGpt2Vocab ? make_gpt2_tokenizer() : nullptr;
 }
 
@@ -21,7 +22,7 @@ LoadedModel load_model(const fs::path& path, Ops& ops, int64_t context, const st
   if (tokenizer.empty()) {
     loaded.tokenizer = find_tokenizer(path, config.vocab);
   } else {
-    loaded.tokenizer = fs::is_directory(tokenizer) ? load_tokenizer(tokenizer) : make_tokenizer(tokenizer);
+    loaded.tokenizer = open_tokenizer(tokenizer);
   }
   check(loaded.tokenizer != nullptr, "{}: no tokenizer.json beside the model; name one with --tokenizer",
         path.string());

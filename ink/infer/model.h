@@ -22,7 +22,7 @@ struct LoadedModel {
 LoadedModel load_model(const std::filesystem::path& path, Ops& ops, int64_t context = 0,
                        const std::string& tokenizer = "");
 
-// The tokenizer of a model in files, by the rule above; null when none is known.
+// The tokenizer of a model in files (an empty path: in none), by the rule above; null when none is known.
 std::shared_ptr<const Tokenizer> find_tokenizer(const std::filesystem::path& model, int64_t vocab);
 
 }  // namespace ink

@@ -157,7 +157,7 @@ fs::path resolve_model_path(const fs::path& path) {
 
 void save_checkpoint(const fs::path& run, const Gpt2& model, const Tokenizer* tokenizer, const TrainState& state) {
   const fs::path path = checkpoint_path(run, state.step);
-  if (fs::exists(path)) return;  // a checkpoint of this step is this checkpoint: runs are deterministic
+  if (fs::exists(path / kTrainerJson)) return;  // a checkpoint of this step is this checkpoint: runs are deterministic
   AtomicDirectory directory(path);
   const fs::path& temporary = directory.temporary();
   save_huggingface(temporary, model);
@@ -188,7 +188,7 @@ void save_checkpoint(const fs::path& run, const Gpt2& model, const Tokenizer* to
   directory.commit();
 }
 
-TrainState load_checkpoint(const fs::path& path, Gpt2& model) {
+TrainState load_checkpoint(const fs::path& path, std::string_view optimizer, Gpt2& model) {
   const fs::path json_path = path / kTrainerJson;
   const json j = read_trainer_json(json_path);
   TrainState state;
@@ -210,9 +210,21 @@ TrainState load_checkpoint(const fs::path& path, Gpt2& model) {
   } catch (const json::exception& error) {
     fail("{}: {}", json_path.string(), error.what());
   }
+  if (state.optimizer != optimizer) {
+    throw UsageError(fmt::format("{} was trained with {}, --optimizer {} cannot go on from it", path.string(),
+                                 state.optimizer, optimizer));
+  }
   load_weights(path, model);
   read_trainer_tensors(path / kTrainerTensors, model, state);
   return state;
+}
+
+void remove_checkpoint(const CheckpointEntry& checkpoint) {
+  const fs::path doomed = checkpoint.path.parent_path() / ("." + checkpoint.path.filename().string() + ".tmp");
+  std::error_code error;
+  fs::rename(checkpoint.path, doomed, error);
+  check(!error, "{}: cannot remove the checkpoint: {}", checkpoint.path.string(), error.message());
+  remove_tree(doomed);
 }
 
 void prune_checkpoints(const fs::path& run, int64_t keep, int64_t major_every) {
@@ -220,12 +232,7 @@ void prune_checkpoints(const fs::path& run, int64_t keep, int64_t major_every) {
   const std::vector<CheckpointEntry> all = list_checkpoints(run);
   for (size_t i = 0; i + static_cast<size_t>(keep) < all.size(); ++i) {
     if (major_every > 0 && all[i].step % major_every == 0) continue;
-    // Renamed first: a kill while files are being removed must not leave half a checkpoint under its name.
-    const fs::path doomed = run / ("." + all[i].path.filename().string() + ".tmp");
-    std::error_code error;
-    fs::rename(all[i].path, doomed, error);
-    check(!error, "{}: cannot remove the old checkpoint: {}", all[i].path.string(), error.message());
-    remove_tree(doomed);
+    remove_checkpoint(all[i]);
   }
 }
 

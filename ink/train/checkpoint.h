@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "ink/data/loader.h"
@@ -50,8 +51,11 @@ void save_checkpoint(const std::filesystem::path& run, const Gpt2& model, const 
                      const TrainState& state);
 
 // Reads the weights and optimizer state into the model and returns the rest. Every file's SHA-256 is checked first.
-// Throws Error with the file and what to do.
-TrainState load_checkpoint(const std::filesystem::path& path, Gpt2& model);
+// Throws Error with the file and what to do, UsageError if another optimizer's run wrote it.
+TrainState load_checkpoint(const std::filesystem::path& path, std::string_view optimizer, Gpt2& model);
+
+// Removes a checkpoint; one that a kill interrupts is not listed any more.
+void remove_checkpoint(const CheckpointEntry& checkpoint);
 
 // Removes all but the newest `keep` checkpoints (0: removes none); those at multiples of major_every stay.
 void prune_checkpoints(const std::filesystem::path& run, int64_t keep, int64_t major_every);

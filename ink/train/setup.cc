@@ -55,9 +55,9 @@ Trainer::Trainer(TrainOptions options, Ops& ops, ThreadPool& pool, std::function
   plan_model();
   if (options_.dry_run) return;
   model_->allocate();
-  prepare_run_folder();
   prepare_data();
   open_loaders();
+  prepare_run_folder();
 }
 
 Trainer::~Trainer() = default;
@@ -104,12 +104,11 @@ void Trainer::resolve_tokenizer() {
     if (needs_text && options_.data.empty()) {
       throw UsageError(fmt::format("--tokenizer {} is built from the training text: give --data", options_.tokenizer));
     }
-    tokenizer_ = fs::is_directory(options_.tokenizer)
-                     ? load_tokenizer(options_.tokenizer)
-                     : make_tokenizer(options_.tokenizer, needs_text ? concatenated_text(options_.data) : "");
+    tokenizer_ = open_tokenizer(options_.tokenizer, needs_text ? concatenated_text(options_.data) : "");
     return;
   }
-  const fs::path beside = weights_from_.empty() ? fs::path(options_.train_shards).parent_path() : weights_from_;
+  fs::path beside = weights_from_;
+  if (beside.empty() && options_.data.empty()) beside = fs::path(".") / fs::path(options_.train_shards).parent_path();
   const int64_t vocab =
       weights_from_.empty() ? config_from_name(model_name_).vocab : read_model_config(weights_from_).vocab;
   tokenizer_ = find_tokenizer(beside, options_.vocab.value_or(vocab));
@@ -171,11 +170,18 @@ void Trainer::plan_model() {
                                   ops_);
 }
 
+// Comes last, when nothing can be wrong with the new run any more: it removes what is left of an earlier one.
 void Trainer::prepare_run_folder() {
   if (options_.out.empty()) return;
   make_directories(options_.out);
-  if (resume_from_.empty()) {  // what is left of an earlier run here; other files are not ours
-    for (const CheckpointEntry& entry : list_checkpoints(options_.out)) remove_tree(entry.path);
+  std::vector<fs::path> unfinished;  // left by a killed process
+  for (const fs::directory_entry& entry : fs::directory_iterator(options_.out)) {
+    const std::string name = entry.path().filename().string();
+    if (is_temporary_name(entry.path()) && name.starts_with(".step_")) unfinished.push_back(entry.path());
+  }
+  for (const fs::path& path : unfinished) remove_tree(path);
+  if (resume_from_.empty()) {
+    for (const CheckpointEntry& entry : list_checkpoints(options_.out)) remove_checkpoint(entry);
     for (const char* name : {"main.log", "metrics.jsonl", "run.toml"}) remove_tree(options_.out / name);
   }
   write_file(options_.out / "run.toml", options_.saved_options);

@@ -27,11 +27,7 @@ constexpr double kSmoothing = 0.95;
 
 void Trainer::start() {
   if (!resume_from_.empty()) {
-    TrainState state = load_checkpoint(resume_from_, *model_);
-    if (state.optimizer != options_.optimizer) {
-      throw UsageError(fmt::format("{} was trained with {}, --optimizer {} cannot go on from it", resume_from_.string(),
-                                   state.optimizer, options_.optimizer));
-    }
+    TrainState state = load_checkpoint(resume_from_, options_.optimizer, *model_);
     train_loader_->restore(state.loader);
     loss_outliers_.restore(std::move(state.loss_outliers));
     norm_outliers_.restore(std::move(state.norm_outliers));
@@ -58,7 +54,7 @@ void Trainer::run(const std::atomic<bool>& stop, Progress& progress) {
     if (stop) break;
     if (val_loader_ != nullptr && (every(options_.val_every) || last)) validate(progress);
     if (options_.sample_every > 0 && ((step_ > 0 && every(options_.sample_every)) || last)) sample(progress);
-    if (step_ > 0 && (every(options_.checkpoint_every) || last)) checkpoint();
+    if ((step_ > 0 && every(options_.checkpoint_every)) || last) checkpoint();
     if (last) break;
     const StepReport report = step();
     ++step_;
@@ -113,12 +109,15 @@ StepReport Trainer::step() {
 
 void Trainer::fail_non_finite(double loss, double norm) const {
   const std::string tensor = model_->first_non_finite();
+  fail("step {}: the loss is {} and the gradient norm {}; the first tensor that is not finite is {}; {}", step_, loss,
+       norm, tensor.empty() ? "none" : tensor, last_checkpoint());
+}
+
+std::string Trainer::last_checkpoint() const {
   const std::vector<CheckpointEntry> checkpoints =
       options_.out.empty() ? std::vector<CheckpointEntry>() : list_checkpoints(options_.out);
-  fail("step {}: the loss is {} and the gradient norm {}; the first tensor that is not finite is {}; {}", step_, loss,
-       norm, tensor.empty() ? "none" : tensor,
-       checkpoints.empty() ? std::string("no checkpoint was written")
-                           : fmt::format("the last good checkpoint is {}", checkpoints.back().path.string()));
+  return checkpoints.empty() ? "no checkpoint was written"
+                             : fmt::format("the last good checkpoint is {}", checkpoints.back().path.string());
 }
 
 // The first step of a process warms caches up and does not count.
@@ -166,6 +165,11 @@ void Trainer::sample(Progress& progress) {
 
 void Trainer::checkpoint() {
   if (options_.out.empty() || options_.checkpoint_every == 0) return;
+  // The last update may have gone to infinity; the step that would notice comes after.
+  for (const Param& param : model_->params()) {
+    if (ops_.all_finite(param.weight)) continue;
+    fail("step {}: the update made {} not finite; {}", step_ - 1, param.name, last_checkpoint());
+  }
   save_checkpoint(options_.out, *model_, tokenizer_.get(),
                   {.step = step_,
                    .optimizer = options_.optimizer,

@@ -55,6 +55,7 @@ class Trainer {
   void checkpoint();
   StepReport step();
   [[noreturn]] void fail_non_finite(double loss, double norm) const;
+  std::string last_checkpoint() const;  // in words
   void measure_speed(StepReport& report);
 
   TrainOptions options_;
