@@ -152,8 +152,11 @@ TEST_F(LoaderTest, SequencesOfAShardOfOneBatchHaveNoOffset) {
   Loader loader(o);
   EXPECT_EQ(loader.batches(), 1);
   take(loader, 5);
-  EXPECT_EQ(loader.state().offset, 0);
+  LoaderState state = loader.state();
+  EXPECT_EQ(state.offset, 0);
   EXPECT_EQ(loader.epoch(), 4);
+  state.offset = 1;  // would reach past the shard's end
+  EXPECT_TRUE(contains(message_of([&] { loader.restore(state); }), "offset 1 is not below 1"));
 }
 
 TEST_F(LoaderTest, ResetStartsAnEpochAndShufflesOn) {
@@ -210,7 +213,8 @@ TEST_F(LoaderTest, RefusesAPositionThatDoesNotFit) {
   EXPECT_TRUE(contains(refused([](LoaderState& s) { s.sample_order.push_back(0); }), "samples does not fit"));
   EXPECT_TRUE(contains(refused([](LoaderState& s) { s.sample_order[0] = s.sample_order[1]; }), "samples does not fit"));
   EXPECT_TRUE(contains(refused([](LoaderState& s) { s.rng = "1 2 3"; }), "mt19937"));
-  EXPECT_TRUE(contains(refused([](LoaderState& s) { s.offset = 8; }), "offset 8 is not below the context 8"));
+  EXPECT_TRUE(contains(refused([](LoaderState& s) { s.offset = 1; }), "offset 1 is not below 1"));
+  EXPECT_TRUE(contains(refused([](LoaderState& s) { s.offset = -1; }), "offset -1 is not below 1"));
   Loader fresh(options("b_*.bin"));
   fresh.restore(good);
   EXPECT_EQ(take(loader, 100), take(fresh, 100)) << "a refused position changes nothing";
@@ -240,8 +244,8 @@ TEST_F(LoaderTest, RefusesWhatItCannotServe) {
   LoaderOptions two = options("b_*.bin", 3, 133);
   two.ranks = 2;
   EXPECT_TRUE(contains(message_of([&] { Loader{two}; }), "a batch needs 799"));
-  for (const auto& [batch, context] : {std::pair<int64_t, int64_t>{0, 8}, {4, 0}, {-1, 8}}) {
-    EXPECT_TRUE(contains(message_of([&] { Loader(options("b_*.bin", batch, context)); }), "must be at least 1"));
+  for (const LoaderOptions& o : {options("b_*.bin", 0, 8), options("b_*.bin", 4, 0), options("b_*.bin", -1, 8)}) {
+    EXPECT_TRUE(contains(message_of([&] { Loader{o}; }), "must be at least 1"));
   }
   EXPECT_TRUE(contains(message_of([&] { Loader(options("b_*.bin", int64_t{1} << 40, int64_t{1} << 40)); }),
                        "more than a shard can hold"));

@@ -64,6 +64,10 @@ struct Loader::Impl {
 
   // Sequences that can be cut from a shard whatever the offset; a shard too short for one has no offset.
   bool has_offset(size_t shard) const { return held(shard) - options.context >= at.sample_tokens; }
+  // How many places a shard's first sequence may start at.
+  int64_t offsets(size_t shard) const {
+    return options.order == Order::sequences && has_offset(shard) ? options.context : 1;
+  }
   int64_t sequences(size_t shard) const {
     return (held(shard) - (has_offset(shard) ? options.context : 1)) / options.context;
   }
@@ -88,7 +92,7 @@ struct Loader::Impl {
     at.sample = 0;
     if (!shuffled()) return;
     if (options.order == Order::sequences) {
-      at.offset = has_offset(current_shard()) ? generator.next_u32() % options.context : 0;
+      at.offset = has_offset(current_shard()) ? generator.next_u32() % offsets(current_shard()) : 0;
     }
     at.sample_order.resize(order_length(current_shard()));
     std::iota(at.sample_order.begin(), at.sample_order.end(), 0);
@@ -199,15 +203,16 @@ void Loader::restore(const LoaderState& state) {
   check(state.shard >= 0 && state.shard < shards && state.epoch >= 0,
         "{}: the saved position, shard {} in epoch {}, does not exist among {} shards", pattern, state.shard,
         state.epoch, shards);
-  const int64_t samples = self.samples(self.shard_at(state.shard, state.shard_order));
+  const size_t shard = self.shard_at(state.shard, state.shard_order);
+  const int64_t samples = self.samples(shard), ordered = self.order_length(shard);
   check(state.sample >= 0 && state.sample <= samples,
         "{}: the saved position, sample {}, is outside its shard of {} samples", pattern, state.sample, samples);
-  const int64_t ordered = self.order_length(self.shard_at(state.shard, state.shard_order));
   check(self.shuffled() ? is_permutation_of(state.sample_order, ordered) : state.sample_order.empty(),
         "{}: the saved order of {} samples does not fit the shard's {}; resume with the same data and order", pattern,
         state.sample_order.size(), ordered);
-  check(state.offset >= 0 && state.offset < self.options.context, "{}: the saved offset {} is not below the context {}",
-        pattern, state.offset, self.options.context);
+  const int64_t offsets = self.offsets(shard);
+  check(state.offset >= 0 && state.offset < offsets,
+        "{}: the saved offset {} is not below {}; resume with the same data and order", pattern, state.offset, offsets);
   Mt19937 generator;
   if (self.shuffled()) generator.restore(state.rng);
   self.generator = generator;

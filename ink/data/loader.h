@@ -1,5 +1,5 @@
-// Serves batches from shards, by default in exactly llm.c's order (llmc/dataloader.h): shards and the batches within each shuffled
-// by mt19937 seeded 42 + rank, one batch being B·T + 1 consecutive tokens.
+// Serves batches from shards, by default in exactly llm.c's order (llmc/dataloader.h): shards and the batches within
+// each shuffled by mt19937 seeded 42 + rank, one batch being B·T + 1 consecutive tokens.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +16,8 @@ namespace ink {
 enum class Order : uint8_t {
   sequential,  // as the shards lie
   batches,     // llm.c's shuffle: a batch is B·T + 1 consecutive tokens
-  // Every sequence of T + 1 tokens is shuffled on its own, cut anew for each epoch from a random offset below T: rows of
-  // a batch have nothing to do with each other, which a small data set needs. All ranks draw the same numbers.
+  // Every sequence of T + 1 tokens is shuffled on its own, cut anew for each epoch from a random offset below T: rows
+  // of a batch have nothing to do with each other, which a small data set needs. All ranks draw the same numbers.
   sequences,
 };
 
