@@ -5,6 +5,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <csignal>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -21,6 +23,7 @@ namespace {
 class Server {
  public:
   explicit Server(std::vector<std::string> replies) : replies_(std::move(replies)) {
+    std::signal(SIGPIPE, SIG_IGN);  // a client may hang up in the middle of a reply
     socket_ = ::socket(AF_INET, SOCK_STREAM, 0);
     sockaddr_in address{};
     address.sin_family = AF_INET;

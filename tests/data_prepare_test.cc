@@ -5,6 +5,7 @@
 
 #include <csignal>
 #include <cstdlib>
+#include <limits>
 
 #include "ink/base/sha256.h"
 #include "ink/data/prepare.h"
@@ -286,7 +287,7 @@ TEST_F(PrepareTest, WindowsAreCutAtSafePlaces) {
   // Words of 1,001 bytes: no window's end is a word's.
   std::string text;
   const std::string word = " " + std::string(1000, 'w');
-  while (text.size() < 3 * kPrepareWindow) text += word;
+  while (text.size() < kPrepareWindow + kPrepareWindow / 4) text += word;
   write("a", text);
   PrepareOptions o = options({"a"});
   o.documents = false;
