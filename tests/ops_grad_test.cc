@@ -2,6 +2,7 @@
 // device runs over float.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <functional>
 #include <random>
@@ -71,7 +72,8 @@ class Gradient : public testing::Test {
 };
 
 TEST_F(Gradient, Embed) {
-  for (const auto& [B, T, C] : std::vector<std::tuple<int, int, int>>{{1, 1, 1}, {2, 3, 5}, {3, 7, 8}, {2, 5, 17}}) {
+  for (const auto& dims : std::vector<std::array<int, 3>>{{1, 1, 1}, {2, 3, 5}, {3, 7, 8}, {2, 5, 17}}) {
+    const int B = dims[0], T = dims[1], C = dims[2];
     SCOPED_TRACE(testing::Message() << B << " " << T << " " << C);
     const int V = 6;
     Values wte = random(V * C), wpe = random((T + 1) * C), dout = random(B * T * C);
@@ -90,7 +92,8 @@ TEST_F(Gradient, Embed) {
 }
 
 TEST_F(Gradient, AddLayerNorm) {
-  for (const auto& [N, C] : std::vector<std::pair<int, int>>{{1, 2}, {3, 5}, {2, 16}, {7, 33}}) {
+  for (const auto& dims : std::vector<std::array<int, 2>>{{1, 2}, {3, 5}, {2, 16}, {7, 33}}) {
+    const int N = dims[0], C = dims[1];
     SCOPED_TRACE(testing::Message() << N << " " << C);
     Values in = random(N * C), residual = random(N * C), weight = random(C), bias = random(C);
     // The sum goes on along the residual stream: its own gradient is dsum0.
@@ -114,7 +117,8 @@ TEST_F(Gradient, AddLayerNorm) {
 
 // y = gelu(x · w1ᵀ + b1) · w2ᵀ: the three forms of product, every epilogue.
 TEST_F(Gradient, GemmAndGelu) {
-  for (const auto& [N, C, H] : std::vector<std::tuple<int, int, int>>{{1, 1, 1}, {2, 3, 5}, {5, 7, 9}, {3, 17, 8}}) {
+  for (const auto& dims : std::vector<std::array<int, 3>>{{1, 1, 1}, {2, 3, 5}, {5, 7, 9}, {3, 17, 8}}) {
+    const int N = dims[0], C = dims[1], H = dims[2];
     SCOPED_TRACE(testing::Message() << N << " " << C << " " << H);
     Values x = random(N * C), w1 = random(H * C), b1 = random(H), w2 = random(C * H);
     const Values dy = random(N * C), dw1_0 = random(w1.size()), db1_0 = random(H), dw2_0 = random(w2.size());
@@ -165,8 +169,8 @@ TEST_F(Gradient, GemmAndGelu) {
 }
 
 TEST_F(Gradient, Attention) {
-  for (const auto& [B, T, NH, HS] :
-       std::vector<std::tuple<int, int, int, int>>{{1, 1, 1, 1}, {2, 3, 2, 5}, {1, 7, 3, 4}, {2, 9, 1, 3}}) {
+  for (const auto& dims : std::vector<std::array<int, 4>>{{1, 1, 1, 1}, {2, 3, 2, 5}, {1, 7, 3, 4}, {2, 9, 1, 3}}) {
+    const int B = dims[0], T = dims[1], NH = dims[2], HS = dims[3];
     SCOPED_TRACE(testing::Message() << B << " " << T << " " << NH << " " << HS);
     const int C = NH * HS;
     Values qkv = random(B * T * 3 * C);
@@ -184,8 +188,8 @@ TEST_F(Gradient, Attention) {
 }
 
 TEST_F(Gradient, Classifier) {
-  for (const auto& [N, C, V, Vp] :
-       std::vector<std::tuple<int, int, int, int>>{{1, 1, 1, 1}, {3, 5, 7, 8}, {5, 8, 17, 17}, {2, 3, 9, 16}}) {
+  for (const auto& dims : std::vector<std::array<int, 4>>{{1, 1, 1, 1}, {3, 5, 7, 8}, {5, 8, 17, 17}, {2, 3, 9, 16}}) {
+    const int N = dims[0], C = dims[1], V = dims[2], Vp = dims[3];
     SCOPED_TRACE(testing::Message() << N << " " << C << " " << V << " " << Vp);
     const double dloss = 0.7;
     Values x = random(N * C), weight = random(Vp * C), losses(N), logits(Vp);
