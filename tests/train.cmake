@@ -3,4 +3,6 @@ ink_test(train_parts_test
   SOURCES train_options_test.cc train_parts_test.cc train_progress_test.cc
   DEPS ink_train ink_ops nlohmann_json::nlohmann_json)
 ink_test(train_checkpoint_test SOURCES train_checkpoint_test.cc DEPS ink_train ink_ops)
-ink_test(train_test SOURCES train_trainer_test.cc DEPS ink_train ink_ops nlohmann_json::nlohmann_json)
+ink_test(train_test
+  SOURCES train_sources_test.cc train_trainer_test.cc
+  DEPS ink_train ink_ops nlohmann_json::nlohmann_json)
