@@ -1,6 +1,7 @@
 // ink train: options in, a run folder out.
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <cstdio>
@@ -111,14 +112,34 @@ Recompute parse_recompute(const std::string& text) {
   return Recompute::none;
 }
 
+// The options that belong to another optimizer than the chosen one.
+std::vector<std::string> options_of_other_optimizers(const std::string& optimizer) {
+  if (optimizer == "sgd") return {"beta1", "beta2", "epsilon"};
+  return {"momentum"};
+}
+
+void require_matching_optimizer(const CLI::App& command, const std::string& optimizer) {
+  for (const std::string& name : options_of_other_optimizers(optimizer)) {
+    if (command.count("--" + name) > 0) {
+      throw UsageError(fmt::format("--{} is not an option of --optimizer {}", name, optimizer));
+    }
+  }
+}
+
 // The options as an option file: what --resume reads. A value is quoted unless it is a number or a boolean.
-std::string to_toml(const CLI::App& command) {
+std::string to_toml(const CLI::App& command, const std::string& optimizer) {
+  std::vector<std::string> left_out = {"help", "config", "resume", "overwrite", "dry-run", "threads"};
+  for (std::string& name : options_of_other_optimizers(optimizer)) left_out.push_back(std::move(name));
   std::string text = "# The options of this run, as `ink train --config` reads them.\n";
   for (const CLI::Option* option : command.get_options()) {
-    const std::string name = option->get_single_name();
-    if (name == "help" || name == "config" || name == "resume" || name == "overwrite" || name == "dry-run") continue;
-    std::vector<std::string> values = option->count() > 0 ? option->reduced_results() : std::vector<std::string>();
-    if (option->count() == 0 && !option->get_default_str().empty()) values = {option->get_default_str()};
+    const std::string name = option->get_lnames().front();
+    if (std::find(left_out.begin(), left_out.end(), name) != left_out.end()) continue;
+    std::vector<std::string> values;
+    if (option->count() > 0) {
+      values = option->reduced_results();
+    } else if (!option->get_default_str().empty()) {
+      values = {option->get_default_str()};
+    }
     if (values.empty()) continue;
     std::string list;
     for (const std::string& value : values) {
@@ -130,17 +151,6 @@ std::string to_toml(const CLI::App& command) {
     text += fmt::format("{} = {}\n", name, values.size() > 1 ? "[" + list + "]" : list);
   }
   return text;
-}
-
-void require_matching_optimizer(const CLI::App& command, const std::string& optimizer) {
-  const std::vector<std::string> others = optimizer == "sgd"
-                                              ? std::vector<std::string>{"--beta1", "--beta2", "--epsilon"}
-                                              : std::vector<std::string>{"--momentum"};
-  for (const std::string& name : others) {
-    if (command.count(name) > 0) {
-      throw UsageError(fmt::format("{} is not an option of --optimizer {}", name, optimizer));
-    }
-  }
 }
 
 // runs/NAME for text called NAME.txt or a folder NAME; runs/train for shards.
@@ -155,7 +165,7 @@ void run_train(const CLI::App& command, TrainCommand& t) {
   require_matching_optimizer(command, t.train.optimizer);
   t.train.recompute = parse_recompute(t.recompute);
   if (command.count("--out") == 0) t.train.out = default_out(t.train);
-  t.train.saved_options = to_toml(command);
+  t.train.saved_options = to_toml(command, t.train.optimizer);
 
   Device device(t.device);
   Progress progress(stdout, isatty(STDOUT_FILENO) != 0, t.train.log_every);

@@ -6,10 +6,12 @@
 #include <glob.h>
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <numeric>
 
 #include "ink/base/check.h"
+#include "ink/base/suggest.h"
 
 namespace ink {
 
@@ -41,6 +43,9 @@ int64_t checked_sample_tokens(const LoaderOptions& o) {
   return o.ranks * o.batch * o.context;
 }
 
+// The names that --order takes, by value.
+constexpr std::array<std::string_view, 3> kOrderNames = {"sequential", "batches", "sequences"};
+
 bool is_permutation_of(const std::vector<int32_t>& order, int64_t n) {
   if (static_cast<int64_t>(order.size()) != n) return false;
   std::vector<bool> seen(order.size());
@@ -52,6 +57,19 @@ bool is_permutation_of(const std::vector<int32_t>& order, int64_t n) {
 }
 
 }  // namespace
+
+std::string_view name_of(Order order) { return kOrderNames[static_cast<size_t>(order)]; }
+
+Order order_from_name(std::string_view name) {
+  const auto found = std::find(kOrderNames.begin(), kOrderNames.end(), name);
+  if (found == kOrderNames.end()) {
+    const std::string near = nearest(name, kOrderNames);
+    throw UsageError(fmt::format("unknown order '{}'{}; known: {}", name,
+                                 near.empty() ? "" : fmt::format(", did you mean '{}'?", near),
+                                 fmt::join(kOrderNames, ", ")));
+  }
+  return static_cast<Order>(found - kOrderNames.begin());
+}
 
 struct Loader::Impl {
   LoaderOptions options;
@@ -179,6 +197,7 @@ int64_t Loader::epoch() const { return impl_->at.epoch; }
 
 LoaderState Loader::state() const {
   LoaderState state = impl_->at;
+  state.order = impl_->options.order;
   if (impl_->shuffled()) state.rng = impl_->generator.save();
   return state;
 }
@@ -194,9 +213,9 @@ void Loader::restore(const LoaderState& state) {
         "{}: the saved position counts samples of {} tokens, this run's ranks x batch x context is {}; resume with the "
         "same sizes",
         pattern, state.sample_tokens, self.at.sample_tokens);
-  check(self.shuffled() == !state.shard_order.empty(),
-        "{}: the saved position is {}shuffled, this run's data is {}; resume with the same setting", pattern,
-        state.shard_order.empty() ? "not " : "", self.shuffled() ? "shuffled" : "not");
+  check(state.order == self.options.order,
+        "{}: the saved position is in {} order, this run's is {}; resume with the same", pattern, name_of(state.order),
+        name_of(self.options.order));
   check(!self.shuffled() || is_permutation_of(state.shard_order, shards),
         "{}: the saved order of {} shards does not fit these {}; resume with the same data", pattern,
         state.shard_order.size(), shards);

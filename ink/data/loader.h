@@ -21,6 +21,10 @@ enum class Order : uint8_t {
   sequences,
 };
 
+// "batches"; and back. order_from_name throws UsageError naming the nearest order.
+std::string_view name_of(Order order);
+Order order_from_name(std::string_view name);
+
 struct LoaderOptions {
   std::string pattern;     // a path or glob of shards, in the order glob(3) gives
   int64_t batch = 4;       // B
@@ -42,7 +46,8 @@ struct LoaderState {
   std::vector<int32_t> shard_order;
   std::vector<int32_t> sample_order;
   std::string rng;
-  // What the position counts in: restore refuses it for other data or another sample size.
+  // What the position counts in: restore refuses it for another order, other data or another sample size.
+  Order order = Order::sequential;
   int64_t tokens = 0;         // in all shards
   int64_t sample_tokens = 0;  // ranks·B·T
 };

@@ -172,7 +172,8 @@ void save_checkpoint(const fs::path& run, const Gpt2& model, const Tokenizer* to
             {"step", state.step},
             {"optimizer", state.optimizer},
             {"loader",
-             {{"shard", state.loader.shard},
+             {{"order", name_of(state.loader.order)},
+              {"shard", state.loader.shard},
               {"sample", state.loader.sample},
               {"epoch", state.loader.epoch},
               {"offset", state.loader.offset},
@@ -197,6 +198,7 @@ TrainState load_checkpoint(const fs::path& path, std::string_view optimizer, Gpt
     state.step = j.at("step").get<int64_t>();
     state.optimizer = j.at("optimizer").get<std::string>();
     const json& loader = j.at("loader");
+    state.loader.order = order_from_name(loader.at("order").get<std::string>());
     state.loader.shard = loader.at("shard").get<int64_t>();
     state.loader.sample = loader.at("sample").get<int64_t>();
     state.loader.epoch = loader.at("epoch").get<int64_t>();

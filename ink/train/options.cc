@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "ink/base/check.h"
+#include "ink/data/loader.h"
 #include "ink/train/schedule.h"
 
 namespace ink {
@@ -46,8 +47,7 @@ void TrainOptions::validate() const {
   require_at_least("--total-batch", total_batch, 0);
   require(steps >= -1 && steps <= kMaxSteps, "--steps {}: must be -1 (one epoch) or at least 0", steps);
 
-  require(order.empty() || order == "batches" || order == "sequences" || order == "sequential",
-          "--order {}: must be batches, sequences or sequential", order);
+  if (!order.empty()) order_from_name(order);
   find_optimizer(optimizer);
   find_schedule(schedule);
   const OptimizerOptions& o = optimizer_options;

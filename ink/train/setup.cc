@@ -33,12 +33,6 @@ int64_t smallest_shard(const fs::path& folder, std::string_view prefix) {
   return smallest;
 }
 
-std::string concatenated_text(const std::vector<fs::path>& paths) {
-  std::string text;
-  for (const fs::path& file : text_files(paths)) text += MappedFile(file).text();
-  return text;
-}
-
 }  // namespace
 
 Trainer::Trainer(TrainOptions options, Ops& ops, ThreadPool& pool, std::function<void(const std::string&)> note)
@@ -98,13 +92,13 @@ void Trainer::resolve_tokenizer() {
     return;
   }
   if (!options_.tokenizer.empty()) {
-    const bool needs_text = std::any_of(tokenizers().begin(), tokenizers().end(), [&](const TokenizerInfo& info) {
-      return info.name == options_.tokenizer && info.needs_text;
-    });
-    if (needs_text && options_.data.empty()) {
-      throw UsageError(fmt::format("--tokenizer {} is built from the training text: give --data", options_.tokenizer));
+    if (!options_.data.empty()) {
+      tokenizer_ = tokenizer_for(options_.tokenizer, text_files(options_.data, options_.out / kDataFolder));
+    } else if (options_.tokenizer == "char") {
+      throw UsageError("--tokenizer char is built from the training text: give --data");
+    } else {
+      tokenizer_ = open_tokenizer(options_.tokenizer);
     }
-    tokenizer_ = open_tokenizer(options_.tokenizer, needs_text ? concatenated_text(options_.data) : "");
     return;
   }
   fs::path beside = weights_from_;
@@ -112,8 +106,9 @@ void Trainer::resolve_tokenizer() {
   const int64_t vocab =
       weights_from_.empty() ? config_from_name(model_name_).vocab : read_model_config(weights_from_).vocab;
   tokenizer_ = find_tokenizer(beside, options_.vocab.value_or(vocab));
-  if (tokenizer_ == nullptr && !options_.data.empty())
-    tokenizer_ = make_char_tokenizer(concatenated_text(options_.data));
+  if (tokenizer_ == nullptr && !options_.data.empty()) {
+    tokenizer_ = tokenizer_for("char", text_files(options_.data, options_.out / kDataFolder));
+  }
 }
 
 Gpt2Config Trainer::resolve_config() const {
@@ -203,8 +198,8 @@ void Trainer::prepare_data() {
 
 void Trainer::open_loaders() {
   const Gpt2Config& config = model_->config();
-  const std::string name = !options_.order.empty() ? options_.order : options_.data.empty() ? "batches" : "sequences";
-  const Order order = name == "batches" ? Order::batches : name == "sequences" ? Order::sequences : Order::sequential;
+  Order order = options_.data.empty() ? Order::batches : Order::sequences;
+  if (!options_.order.empty()) order = order_from_name(options_.order);
   LoaderOptions train = {.pattern = options_.overfit ? options_.val_shards : options_.train_shards,
                          .batch = options_.batch,
                          .context = options_.seq_len,
