@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cstdio>
 #include <exception>
 #include <new>
 #include <string>
@@ -71,13 +72,11 @@ int run(int argc, char** argv) {
   std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them from the back
   try {
     app.parse(std::move(arguments));
-  } catch (const CLI::ExtrasError& error) {
-    const std::vector<std::string> extras = app.remaining(true);
-    print_error(extras.empty() ? error.what() : describe_extra(app, extras.front()));
-    return kBadUsage;
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
-    print_error(fmt::format("{}; see --help", error.what()));
+    // A word that is not known may be why another is missing: it comes first.
+    const std::vector<std::string> extras = app.remaining(true);
+    print_error(extras.empty() ? fmt::format("{}; see --help", error.what()) : describe_extra(app, extras.front()));
     return kBadUsage;
   }
   return 0;
@@ -87,7 +86,9 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   try {
-    return run(argc, argv);
+    const int status = run(argc, argv);
+    ink::check(std::fflush(stdout) == 0 && std::ferror(stdout) == 0, "standard output: cannot write");
+    return status;
   } catch (const ink::UsageError& error) {
     print_error(error.what());
     return kBadUsage;

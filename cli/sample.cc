@@ -33,6 +33,7 @@ void print(std::string_view text) {
 }
 
 void run_sample(const SampleCommand& s) {
+  s.generate.sampler.validate();  // before anything is loaded or printed
   Device device(s.device);
   const LoadedModel loaded = load_model(resolve_model_path(s.model), *device.ops, 0, s.tokenizer);
   const Tokenizer& tokenizer = *loaded.tokenizer;

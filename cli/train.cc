@@ -6,8 +6,10 @@
 #include <csignal>
 #include <cstdio>
 #include <memory>
+#include <type_traits>
 
 #include "cli/commands.h"
+#include "cli/option_file.h"
 #include "cli/options.h"
 #include "ink/base/check.h"
 #include "ink/tensor/plan.h"
@@ -34,7 +36,12 @@ struct TrainCommand {
 
 template <class T>
 CLI::Option* add(CLI::App& command, const std::string& name, T& value, const std::string& text) {
-  return command.add_option(name, value, text)->capture_default_str()->take_last();
+  CLI::Option* option = command.add_option(name, value, text)->capture_default_str()->take_last();
+  if constexpr (!std::is_same_v<T, std::string> && !std::is_same_v<T, std::filesystem::path>) {
+    // CLI11 takes an empty word for 0.
+    option->check([](const std::string& word) { return std::string(word.empty() ? "needs a number" : ""); });
+  }
+  return option;
 }
 
 void add_data_and_model_options(CLI::App& c, TrainOptions& o) {
@@ -126,7 +133,7 @@ void require_matching_optimizer(const CLI::App& command, const std::string& opti
   }
 }
 
-// The options as an option file: what --resume reads. A value is quoted unless it is a number or a boolean.
+// The options as an option file: what --resume reads.
 std::string to_toml(const CLI::App& command, const std::string& optimizer) {
   std::vector<std::string> left_out = {"help", "config", "resume", "overwrite", "dry-run", "threads"};
   for (std::string& name : options_of_other_optimizers(optimizer)) left_out.push_back(std::move(name));
@@ -142,12 +149,7 @@ std::string to_toml(const CLI::App& command, const std::string& optimizer) {
     }
     if (values.empty()) continue;
     std::string list;
-    for (const std::string& value : values) {
-      double number = 0;
-      const bool plain = value == "true" || value == "false" || CLI::detail::lexical_cast(value, number);
-      const char quote = value.find('"') == std::string::npos ? '"' : '\'';
-      list += (list.empty() ? "" : ", ") + (plain ? value : quote + value + quote);
-    }
+    for (const std::string& value : values) list += (list.empty() ? "" : ", ") + option_file_value(value);
     text += fmt::format("{} = {}\n", name, values.size() > 1 ? "[" + list + "]" : list);
   }
   return text;

@@ -2,11 +2,9 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
-#include <fstream>
-#include <set>
-#include <sstream>
 
 #include "cli/commands.h"
+#include "cli/option_file.h"
 #include "ink/base/check.h"
 #include "ink/base/file.h"
 #include "ink/base/suggest.h"
@@ -56,7 +54,7 @@ constexpr std::array kLlmcFlags = {
     ShortFlag{"-pn", ""},
     ShortFlag{"-pr", ""},
     ShortFlag{"-pg", ""},
-    ShortFlag{"-pm", ""},
+    ShortFlag{"-pi", ""},
     ShortFlag{"-ps", ""},
     ShortFlag{"-pf", ""},
 };
@@ -101,13 +99,15 @@ std::vector<std::string> expand_flags(const std::vector<std::string>& arguments)
   return expanded;
 }
 
-// The value of --name in arguments ("--name value" or "--name=value"); empty if absent.
+// The value of --name in arguments ("--name value" or "--name=value"), the last one if it comes several times; empty if
+// absent.
 std::string value_of(const std::vector<std::string>& arguments, const std::string& name) {
+  std::string value;
   for (size_t i = 0; i < arguments.size(); ++i) {
-    if (arguments[i].starts_with(name + "=")) return arguments[i].substr(name.size() + 1);
-    if (arguments[i] == name && i + 1 < arguments.size()) return arguments[i + 1];
+    if (arguments[i].starts_with(name + "=")) value = arguments[i].substr(name.size() + 1);
+    if (arguments[i] == name && i + 1 < arguments.size()) value = arguments[i + 1];
   }
-  return "";
+  return value;
 }
 
 bool has_option(const std::vector<std::string>& arguments, const std::string& name) {
@@ -115,54 +115,53 @@ bool has_option(const std::vector<std::string>& arguments, const std::string& na
                      [&](const std::string& word) { return word == name || word.starts_with(name + "="); });
 }
 
-// The options of a TOML file ("lr = 3e-4", optionally below [train]) that the command line does not give itself.
-std::vector<std::string> read_option_file(const CLI::App& train, const fs::path& path,
-                                          const std::vector<std::string>& arguments) {
-  std::istringstream text(read_file(path));
-  std::vector<CLI::ConfigItem> items;
-  try {
-    items = CLI::ConfigTOML().from_config(text);
-  } catch (const CLI::Error& error) {
-    throw UsageError(fmt::format("{}: {}", path.string(), error.what()));
-  }
+// The options of a file ("lr = 3e-4", optionally below [train]) that `given` does not hold itself.
+std::vector<std::string> options_from_file(const CLI::App& train, const fs::path& path,
+                                           const std::vector<std::string>& given) {
   std::vector<std::string> options;
-  for (const CLI::ConfigItem& item : items) {
-    if (item.name == "++" || item.name == "--") continue;  // CLI11's marks of a section's begin and end
-    const bool known_section = item.parents.empty() || (item.parents.size() == 1 && item.parents[0] == "train");
-    const std::string name = "--" + item.name;
+  for (const FileOption& option : read_option_file(path)) {
+    const bool known_section = option.section.empty() || option.section == "train";
+    const std::string name = "--" + option.name;
     if (!known_section || train.get_option_no_throw(name) == nullptr || name == "--config" || name == "--help") {
       std::vector<std::string> names;
       for (const CLI::Option* o : train.get_options()) names.push_back(o->get_single_name());
       const std::vector<std::string_view> candidates(names.begin(), names.end());
-      const std::string near = nearest(item.name, candidates);
-      throw UsageError(fmt::format("{}: {}: no such option{}", path.string(), item.fullname(),
+      const std::string near = known_section ? nearest(option.name, candidates) : "";
+      throw UsageError(fmt::format("{}: {}{}{}: no such option{}", path.string(), option.section,
+                                   option.section.empty() ? "" : ".", option.name,
                                    near.empty() ? "; see ink train --help" : fmt::format("; did you mean {}?", near)));
     }
-    if (has_option(arguments, name)) continue;
-    for (const std::string& input : item.inputs) options.push_back(fmt::format("{}={}", name, input));
+    if (has_option(given, name)) continue;
+    for (const std::string& value : option.values) options.push_back(fmt::format("{}={}", name, value));
   }
   return options;
+}
+
+// CLI11 takes the last of equal options: `second` overrides `first`.
+std::vector<std::string> joined(std::vector<std::string> first, const std::vector<std::string>& second) {
+  first.insert(first.end(), second.begin(), second.end());
+  return first;
 }
 
 }  // namespace
 
 std::vector<std::string> expand_train_arguments(const CLI::App& train, const std::vector<std::string>& arguments) {
-  const std::vector<std::string> given = expand_flags(arguments);
-  std::vector<std::string> expanded;
+  std::vector<std::string> given = expand_flags(arguments);
   if (const std::string config = value_of(given, "--config"); !config.empty()) {
-    expanded = read_option_file(train, config, given);
+    given = joined(options_from_file(train, config, given), given);
   }
+  if (!has_option(given, "--resume") || value_of(given, "--resume") == "false") return given;
   const fs::path run = value_of(given, "--out");
-  if (has_option(given, "--resume") && !run.empty() && fs::exists(run / "run.toml")) {
-    // The run's own options come last: an option file given now overrides them, as the command line does.
-    std::vector<std::string> overriding = given;
-    overriding.insert(overriding.end(), expanded.begin(), expanded.end());
-    for (std::string& option : read_option_file(train, run / "run.toml", overriding)) {
-      expanded.push_back(std::move(option));
-    }
+  if (run.empty()) throw UsageError("--resume needs the run folder: give --out DIR");
+  if (!fs::exists(run / "run.toml")) return given;
+  // The run's own options: what is given now overrides them, on the command line and in an option file.
+  const std::vector<std::string> own = options_from_file(train, run / "run.toml", {});
+  const std::string before = value_of(own, "--optimizer"), now = value_of(given, "--optimizer");
+  if (!now.empty() && !before.empty() && now != before) {
+    throw UsageError(
+        fmt::format("{} was trained with {}, --optimizer {} cannot go on from it", run.string(), before, now));
   }
-  expanded.insert(expanded.end(), given.begin(), given.end());
-  return expanded;
+  return joined(options_from_file(train, run / "run.toml", given), given);
 }
 
 }  // namespace ink

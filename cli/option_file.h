@@ -1,0 +1,24 @@
+// Option files: the part of TOML (toml.io) that options need.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace ink {
+
+struct FileOption {
+  std::string section;  // the [name] above it; empty at the top
+  std::string name;
+  std::vector<std::string> values;  // one, or an array's
+};
+
+// Reads `name = value` lines: strings in either kind of quotes, numbers, booleans and arrays of them, comments,
+// [section]s. Throws UsageError with the file and line of a mistake, Error if the file cannot be read.
+std::vector<FileOption> read_option_file(const std::filesystem::path& path);
+
+// The value as such a file holds it: numbers and booleans bare, everything else in quotes.
+std::string option_file_value(std::string_view value);
+
+}  // namespace ink
