@@ -6,3 +6,9 @@ ink_test(train_checkpoint_test SOURCES train_checkpoint_test.cc DEPS ink_train i
 ink_test(train_test
   SOURCES train_sources_test.cc train_trainer_test.cc
   DEPS ink_train ink_ops nlohmann_json::nlohmann_json)
+# The tests of the command line run the built program.
+ink_test(cli_train_test SOURCES cli_train_test.cc DEPS ink_train ink_ops nlohmann_json::nlohmann_json)
+foreach(test cli_train_test)
+  target_compile_definitions(${test} PRIVATE INK_PROGRAM="$<TARGET_FILE:ink>")
+  add_dependencies(${test} ink)
+endforeach()
