@@ -4,12 +4,22 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 #include <string>
+#include <type_traits>
 
 #include "ink/base/parallel.h"
 #include "ink/infer/sampler.h"
 #include "ink/ops/device.h"
 
 namespace ink {
+
+// Refuses what CLI11 lets pass: an empty word, which it takes for 0, and -1 for the largest unsigned number.
+template <class T>
+CLI::Option* require_number(CLI::Option* option) {
+  return option->check([](const std::string& word) {
+    const bool negative = std::is_unsigned_v<T> && !word.empty() && word[0] == '-';
+    return std::string(word.empty() ? "needs a number" : negative ? "must be 0 or above" : "");
+  });
+}
 
 struct DeviceOptions {
   std::string device = "cpu";
@@ -18,7 +28,8 @@ struct DeviceOptions {
 
 inline void add_device_options(CLI::App& command, DeviceOptions& options) {
   command.add_option("--device", options.device, "Where to compute: see `ink info`")->capture_default_str();
-  command.add_option("--threads", options.threads, "CPU threads; 0 for all. The results are the same for any number")
+  require_number<int>(command.add_option("--threads", options.threads,
+                                         "CPU threads; 0 for all. The results are the same for any number"))
       ->check(CLI::Range(0, 4096))
       ->capture_default_str();
 }
@@ -31,12 +42,12 @@ struct Device {
 };
 
 inline void add_sampler_options(CLI::App& command, SamplerOptions& options) {
-  command
-      .add_option("--temperature", options.temperature, "Flattens (above 1) or sharpens the distribution; 0: greedy")
-      ->capture_default_str();
-  command.add_option("--top-k", options.top_k, "Only the k most likely tokens; 0: all")->capture_default_str();
-  command.add_option("--top-p", options.top_p, "Only the most likely tokens that reach this probability; 1: all")
-      ->capture_default_str();
+  const auto add = [&](const char* name, auto& value, const char* text) {
+    require_number<std::decay_t<decltype(value)>>(command.add_option(name, value, text))->capture_default_str();
+  };
+  add("--temperature", options.temperature, "Flattens (above 1) or sharpens the distribution; 0: greedy");
+  add("--top-k", options.top_k, "Only the k most likely tokens; 0: all");
+  add("--top-p", options.top_p, "Only the most likely tokens that reach this probability; 1: all");
 }
 
 }  // namespace ink

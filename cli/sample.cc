@@ -77,7 +77,8 @@ void add_sample_command(CLI::App& app) {
   command.add_option("--max-tokens", s->max_tokens, "Longest continuation")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 40))
       ->capture_default_str();
-  command.add_option("--seed", s->seed, "The same seed gives the same text")->capture_default_str();
+  require_number<uint64_t>(command.add_option("--seed", s->seed, "The same seed gives the same text"))
+      ->capture_default_str();
   command.add_flag("--ignore-end", s->ignore_end, "Go on past the end-of-text token");
   add_sampler_options(command, s->generate.sampler);
   add_device_options(command, s->device);

@@ -38,8 +38,7 @@ template <class T>
 CLI::Option* add(CLI::App& command, const std::string& name, T& value, const std::string& text) {
   CLI::Option* option = command.add_option(name, value, text)->capture_default_str()->take_last();
   if constexpr (!std::is_same_v<T, std::string> && !std::is_same_v<T, std::filesystem::path>) {
-    // CLI11 takes an empty word for 0.
-    option->check([](const std::string& word) { return std::string(word.empty() ? "needs a number" : ""); });
+    require_number<T>(option);
   }
   return option;
 }

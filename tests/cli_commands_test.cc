@@ -1,0 +1,295 @@
+// ink sample, info and convert as programs, and what all commands share.
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "ink/format/model_io.h"
+#include "tests/cli_process.h"
+#include "tests/train_fixtures.h"
+
+namespace ink {
+namespace {
+
+using Words = std::vector<std::string>;
+
+class CliCommands : public Cli {
+ protected:
+  static constexpr Gpt2Config kConfig = {.context = 16, .vocab = 256, .layers = 2, .heads = 2, .channels = 16};
+
+  // A model folder; without a tokenizer the vocabulary is what tells one.
+  fs::path write_model(const std::string& name, const Gpt2Config& config = kConfig,
+                       const std::shared_ptr<const Tokenizer>& tokenizer = make_byte_tokenizer()) {
+    make_directories(dir_ / name);
+    ThreadPool pool(1);
+    const auto ops = make_ops("ref", pool);
+    save_huggingface(dir_ / name, *make_model(*ops, {}, config));
+    if (tokenizer != nullptr) tokenizer->save(dir_ / name);
+    return dir_ / name;
+  }
+
+  void train_small(const std::string& out, const Words& more = {}) {
+    write_file(dir_ / "text.txt", small_text(500));
+    ok(Words{"train", "--data", "text.txt", "--out", out, "--layers", "1", "--heads", "2", "--channels", "8",
+             "--context", "16", "--batch", "2", "--steps", "3", "--sample-every", "0"} +
+       more);
+  }
+
+  std::string bytes(const fs::path& name) { return read_file(dir_ / name); }
+};
+
+// What all commands share.
+
+TEST_F(CliCommands, HelpAndVersionExit0) {
+  const std::string help = ok({"--help"});
+  for (const char* command : {"train", "sample", "data", "tokenizer", "convert", "info"}) {
+    EXPECT_NE(help.find(command), std::string::npos) << command;
+    EXPECT_NE(ok({command, "--help"}).find("--help"), std::string::npos) << command;
+  }
+  for (const Words& words : {Words{"data", "get"},
+                             {"data", "prepare"},
+                             {"data", "info"},
+                             {"tokenizer", "encode"},
+                             {"tokenizer", "decode"},
+                             {"tokenizer", "info"}}) {
+    EXPECT_NE(ok(words + Words{"--help"}).find("--help"), std::string::npos);
+  }
+  EXPECT_NE(ok({"train", "-h"}).find("--layers"), std::string::npos);
+  EXPECT_EQ(ok({"--version"}).substr(0, 4), "ink ");
+}
+
+TEST_F(CliCommands, WithoutACommandIsBadUsage) {
+  fails(2, {}, {"--help"});
+  fails(2, {"trian"}, {"trian", "did you mean train"});
+  fails(2, {"--trian"}, {"--trian"});
+  fails(2, {"data"}, {"--help"});
+  fails(2, {"data", "prepaer"}, {"prepaer", "did you mean prepare"});
+  fails(2, {"info", "--verbos"}, {"--verbos"});
+  fails(2, {"sample", "--modle", "x"}, {"--modle", "did you mean --model"});
+  fails(2, {"sample"}, {"--model"});
+  fails(2, {"convert", "one"}, {"out"});
+  fails(2, {"convert", "one", "two", "three"}, {"three"});
+}
+
+TEST_F(CliCommands, AFullStandardOutputIsAnError) {
+  if (!fs::exists("/dev/full")) GTEST_SKIP() << "no /dev/full here";
+  write_model("model");
+  for (const Words& words : {Words{"info"}, {"info", "model"}, {"sample", "--model", "model"}}) {
+    Program program(dir_.path());
+    program.standard_out = "/dev/full";
+    program.start(words);
+    const Output output = program.wait();
+    EXPECT_EQ(output.status, 1) << joined(words);
+    expect_one_line_error(output.err);
+  }
+}
+
+// ink sample.
+
+TEST_F(CliCommands, TheSameSeedGivesTheSameText) {
+  write_model("model");
+  const Words sample = {"sample", "--model", "model", "--prompt", "ab", "--max-tokens", "40"};
+  const std::string text = ok(sample + Words{"--seed", "5"});
+  EXPECT_TRUE(text.starts_with("ab"));
+  EXPECT_EQ(text.back(), '\n');
+  EXPECT_EQ(text.size(), 2u + 40 + 1);  // one byte a token
+  EXPECT_EQ(ok(sample + Words{"--seed", "5"}), text);
+  EXPECT_EQ(ok(sample + Words{"--seed", "5", "--threads", "1"}), text);
+  EXPECT_NE(ok(sample + Words{"--seed", "6"}), text);
+  // Several samples are those of the seeds that follow.
+  EXPECT_EQ(ok(sample + Words{"--seed", "4", "--samples", "3"}),
+            ok(sample + Words{"--seed", "4"}) + "---\n" + text + "---\n" + ok(sample + Words{"--seed", "6"}));
+  // Greedy takes no seed.
+  const Words greedy = sample + Words{"--temperature", "0"};
+  EXPECT_EQ(ok(greedy + Words{"--seed", "1"}), ok(greedy + Words{"--seed", "2"}));
+  EXPECT_EQ(ok(sample + Words{"--top-k", "1"}), ok(greedy));
+}
+
+TEST_F(CliCommands, PromptsComeFromManyPlaces) {
+  write_model("model");
+  const Words sample = {"sample", "--model", "model", "--max-tokens", "20"};
+  const std::string expected = ok(sample + Words{"--prompt", "a prompt"});
+  write_file(dir_ / "prompt.txt", "a prompt");
+  EXPECT_EQ(ok(sample + Words{"--prompt-file", "prompt.txt"}), expected);
+  EXPECT_EQ(ok(sample + Words{"--prompt-file", "-"}, "a prompt"), expected);
+  EXPECT_EQ(ok(sample), ok(sample + Words{"--prompt", ""}));
+  const std::string longer(200, 'x');  // than the context
+  EXPECT_TRUE(ok(sample + Words{"--prompt", longer}).starts_with(longer));
+  fails(2, sample + Words{"--prompt", "a", "--prompt-file", "prompt.txt"}, {"--prompt"});
+  fails(1, sample + Words{"--prompt-file", "none.txt"}, {"none.txt"});
+  EXPECT_EQ(ok({"sample", "--model", "model", "--prompt", "abc", "--max-tokens", "0"}), "abc\n");
+}
+
+TEST_F(CliCommands, ATrainedRunIsSampled) {
+  train_small("run");
+  const std::string text = ok({"sample", "--model", "run", "--prompt", "the ", "--max-tokens", "30"});
+  EXPECT_TRUE(text.starts_with("the "));
+  EXPECT_EQ(text, ok({"sample", "--model", "run/step_00000003", "--prompt", "the ", "--max-tokens", "30"}));
+  fails(1, {"sample", "--model", "run", "--prompt", "Z"}, {"'Z'"});  // a character that the text does not hold
+}
+
+TEST_F(CliCommands, SamplingOptionsOutOfRangeAreBadUsage) {
+  write_model("model");
+  for (const Words& option : {Words{"--temperature", "-0.5"},
+                              {"--temperature", "nan"},
+                              {"--top-k", "-1"},
+                              {"--top-p", "0"},
+                              {"--top-p", "1.5"},
+                              {"--samples", "0"},
+                              {"--max-tokens", "-1"},
+                              {"--seed", "-1"},
+                              {"--seed", "x"},
+                              {"--top-k", ""},
+                              {"--seed", ""},
+                              {"--threads", ""},
+                              {"--threads", "-2"},
+                              {"--device", "gpu9"},
+                              {"--tokenizer", "bite"}}) {
+    fails(2, Words{"sample", "--model", "model"} + option, {option[0].substr(2)});
+  }
+  const Output output = ink({"sample", "--model", "model", "--prompt", "abc", "--top-p", "7"});
+  EXPECT_EQ(output.out, "");  // not even the prompt
+}
+
+TEST_F(CliCommands, ModelsThatCannotBeSampledAreNamed) {
+  fails(1, {"sample", "--model", "none"}, {"none"});
+  fails(1, {"sample", "--model", "."}, {"."});
+  write_model("bare", kConfig, nullptr);
+  fails(1, {"sample", "--model", "bare"}, {"bare", "--tokenizer"});
+  EXPECT_TRUE(ok({"sample", "--model", "bare", "--tokenizer", "byte", "--prompt", "a", "--max-tokens", "3"}).size() ==
+              5);
+  fails(1, {"sample", "--model", "bare", "--tokenizer", "gpt2"}, {"50257", "256"});
+  const fs::path weights = write_model("cut") / "model.safetensors";
+  fs::resize_file(weights, fs::file_size(weights) / 2);
+  fails(1, {"sample", "--model", "cut"}, {"cut/model.safetensors"});
+}
+
+// ink info.
+
+TEST_F(CliCommands, InfoWithoutAPathDescribesTheProgram) {
+  const std::string info = ok({"info"});
+  for (const char* part :
+       {"ink ", "cpu", "ref", "gpt2-xl", "char", "byte", "adamw", "sgd", "cosine", "wsd", "tinyshakespeare"}) {
+    EXPECT_NE(info.find(part), std::string::npos) << part << " is not in " << info;
+  }
+}
+
+TEST_F(CliCommands, InfoTellsWhatAPathIs) {
+  train_small("run", {"--checkpoint-every", "2"});
+  write_model("model");
+  ok({"convert", "model", "model.bin"});
+  ok({"convert", "model", "half.bin", "--bf16"});
+  make_byte_tokenizer()->save(dir_.path());
+  write_file(dir_ / "empty", "");
+  write_file(dir_ / "binary", std::string(100, '\0'));
+  make_directories(dir_ / "folder");
+  const auto expect_info = [&](const std::string& path, std::initializer_list<std::string_view> parts) {
+    const std::string info = ok({"info", path});
+    EXPECT_TRUE(info.starts_with(path + ": ")) << info;
+    for (const std::string_view part : parts) {
+      EXPECT_NE(info.find(part), std::string::npos) << "'" << part << "' is not in: " << info;
+    }
+  };
+  expect_info("run", {"run folder, 2 checkpoints", "step 3", "1 layers, 2 heads, 8 channels", "validation loss"});
+  expect_info("run/step_00000002", {"model folder", "char tokenizer", "checkpoint of a training run"});
+  expect_info("run/data", {"2 .bin"});
+  expect_info("run/data/train_000000.bin", {"token shard, 450 tokens"});
+  expect_info("run/step_00000003/model.safetensors", {"safetensors", "16 tensors"});
+  expect_info("model", {"model folder", "vocabulary 256", "byte tokenizer of 256 tokens"});
+  expect_info("model/tokenizer.json", {"byte tokenizer"});
+  expect_info("model.bin", {"llm.c model", "2 layers"});
+  expect_info("half.bin", {"llm.c model", "2 layers"});
+  expect_info("text.txt", {"text, 500 bytes"});
+  expect_info("empty", {"empty"});
+  expect_info("binary", {"not a file of ours"});
+  expect_info("folder", {"folder"});
+  const std::string both = ok({"info", "model", "text.txt"});
+  EXPECT_NE(both.find("\ntext.txt: "), std::string::npos) << both;
+  fails(1, {"info", "none"}, {"none"});
+}
+
+TEST_F(CliCommands, InfoNamesWhatIsDamaged) {
+  write_model("model");
+  ok({"convert", "model", "model.bin"});
+  fs::resize_file(dir_ / "model.bin", 5000);
+  fails(1, {"info", "model.bin"}, {"model.bin", "5000"});
+  write_shard(dir_ / "shard.bin", std::vector<int32_t>(100, 1));
+  fs::resize_file(dir_ / "shard.bin", 1200);
+  fails(1, {"info", "shard.bin"}, {"shard.bin", "1200"});
+  fs::resize_file(dir_ / "model/model.safetensors", 100);
+  fails(1, {"info", "model/model.safetensors"}, {"model.safetensors"});
+  write_file(dir_ / "model/config.json", "{");
+  fails(1, {"info", "model"}, {"config.json"});
+}
+
+// ink convert.
+
+TEST_F(CliCommands, ConvertingThereAndBackGivesTheSameBytes) {
+  write_model("model");
+  const std::string said = ok({"convert", "model", "model.bin"});
+  EXPECT_NE(said.find("version 3"), std::string::npos) << said;
+  ok({"convert", "model.bin", "back"});
+  EXPECT_TRUE(bytes("model/model.safetensors") == bytes("back/model.safetensors"));
+  EXPECT_EQ(bytes("model/config.json"), bytes("back/config.json"));
+  EXPECT_FALSE(fs::exists(dir_ / "back/tokenizer.json"));  // 256 tokens tell no tokenizer
+  ok({"convert", "back", "again.bin"});
+  EXPECT_TRUE(bytes("model.bin") == bytes("again.bin"));
+  // From folder to folder the tokenizer goes along.
+  ok({"convert", "model", "copy"});
+  for (const std::string& name : names_in(dir_ / "model")) {
+    EXPECT_TRUE(bytes(fs::path("model") / name) == bytes(fs::path("copy") / name)) << name;
+  }
+}
+
+TEST_F(CliCommands, Bfloat16IsRoundedOnce) {
+  write_model("model");
+  EXPECT_NE(ok({"convert", "model", "half.bin", "--bf16"}).find("version 5"), std::string::npos);
+  EXPECT_LT(fs::file_size(dir_ / "half.bin"), fs::file_size(dir_ / "model/model.safetensors"));
+  ok({"convert", "half.bin", "rounded"});
+  ok({"convert", "rounded", "again.bin", "--bf16"});
+  EXPECT_TRUE(bytes("half.bin") == bytes("again.bin"));
+  EXPECT_FALSE(bytes("rounded/model.safetensors") == bytes("model/model.safetensors"));
+  fails(2, {"convert", "model", "folder", "--bf16"}, {"--bf16", "folder"});
+  EXPECT_FALSE(fs::exists(dir_ / "folder"));
+}
+
+TEST_F(CliCommands, ARunIsConverted) {
+  train_small("run");
+  ok({"convert", "run", "model.bin"});
+  ok({"convert", "run", "exported"});
+  EXPECT_TRUE(bytes("run/step_00000003/model.safetensors") == bytes("exported/model.safetensors"));
+  EXPECT_TRUE(fs::exists(dir_ / "exported/tokenizer.json"));
+  EXPECT_FALSE(fs::exists(dir_ / "exported/trainer.json"));
+}
+
+TEST_F(CliCommands, ConvertOverwritesNothing) {
+  write_model("model");
+  make_directories(dir_ / "taken");
+  write_file(dir_ / "taken.bin", "mine");
+  fails(1, {"convert", "model", "taken"}, {"taken", "exists"});
+  fails(1, {"convert", "model", "taken.bin"}, {"taken.bin", "exists"});
+  EXPECT_EQ(bytes("taken.bin"), "mine");
+  fails(1, {"convert", "model", "taken.bin/below"}, {"taken.bin"});
+  fails(1, {"convert", "none", "out"}, {"none"});
+  fails(1, {"convert", "taken.bin", "out"}, {"taken.bin"});
+  EXPECT_FALSE(fs::exists(dir_ / "out"));
+}
+
+TEST_F(CliCommands, AFullDiskLeavesNothingOfAConversion) {
+  write_model("model");
+  for (const char* out : {"out.bin", "out"}) {
+    Program program(dir_.path());
+    program.file_limit = 10000;
+    program.start({"convert", "model", out});
+    const Output output = program.wait();
+    EXPECT_EQ(output.status, 1);
+    expect_one_line_error(output.err);
+    EXPECT_NE(output.err.find("out"), std::string::npos) << output.err;
+    for (const std::string& name : names_in(dir_.path())) {
+      EXPECT_TRUE(name == ".out" || name.find("out") == std::string::npos) << name << " is left";
+    }
+  }
+}
+
+}  // namespace
+}  // namespace ink
