@@ -290,6 +290,9 @@ TEST_F(Sources, DimensionsThatContradictTheCheckpointAreRefused) {
   o.optimizer = "sgd";
   expect_usage_error_of(o, {"adamw", "--optimizer sgd"});
   o.optimizer = "adamw";
+  o.tokenizer = "byte";
+  expect_usage_error_of(o, {"--tokenizer byte", "step_00000010", "char"});
+  o.tokenizer = "char";
   o.batch = 3;
   expect_error_of(o, {"resume with the same sizes"});
   EXPECT_EQ(list_checkpoints(o.out).back().step, 10);

@@ -89,6 +89,11 @@ void Trainer::resolve_sources() {
 void Trainer::resolve_tokenizer() {
   if (!resume_from_.empty()) {
     tokenizer_ = find_tokenizer(resume_from_, read_model_config(resume_from_).vocab);
+    const std::string& asked = options_.tokenizer;
+    if (tokenizer_ != nullptr && !asked.empty() && !fs::is_directory(asked) && asked != tokenizer_->name()) {
+      throw UsageError(fmt::format("--tokenizer {} contradicts {}, which has the {} tokenizer", asked,
+                                   resume_from_.string(), tokenizer_->name()));
+    }
     return;
   }
   if (!options_.tokenizer.empty()) {
