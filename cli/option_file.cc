@@ -1,7 +1,9 @@
 #include "cli/option_file.h"
 
-#include <algorithm>
-#include <cstdlib>
+#include <fmt/format.h>
+#include <toml++/toml.h>
+
+#include <sstream>
 
 #include "ink/base/check.h"
 #include "ink/base/file.h"
@@ -10,139 +12,57 @@ namespace ink {
 
 namespace {
 
-bool is_bare(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-         std::string_view("+-._").find(c) != std::string_view::npos;
+// The text of a value as an option on the command line would give it.
+std::string scalar(const toml::node& node, const std::string& name, const fs::path& path) {
+  if (const auto text = node.value_exact<std::string>()) return *text;
+  if (const auto flag = node.value_exact<bool>()) return *flag ? "true" : "false";
+  if (const auto integer = node.value_exact<int64_t>()) return fmt::format("{}", *integer);
+  if (const auto number = node.value_exact<double>()) return fmt::format("{}", *number);
+  throw UsageError(fmt::format("{}: line {}: {} must be text, a number, true or false, or an array of them",
+                               path.string(), node.source().begin.line, name));
 }
 
-// Escapes of "strings": the letter and what it stands for.
-constexpr std::string_view kEscapes = "\"\\nrt";
-constexpr std::string_view kEscaped = "\"\\\n\r\t";
-
-class Reader {
- public:
-  explicit Reader(const fs::path& path) : path_(path), text_(read_file(path)) {}
-
-  std::vector<FileOption> options() {
-    std::vector<FileOption> found;
-    std::string section;
-    for (skip(true); at_ < text_.size(); end_line()) {
-      if (take('[')) {
-        section = word("a section's name");
-        require(take(']'), "']' after the section's name");
-        continue;
-      }
-      FileOption option = {section, word("an option's name"), {}};
-      skip(false);
-      require(take('='), "'=' after " + option.name);
-      skip(false);
-      option.values = take('[') ? array() : std::vector<std::string>{value()};
-      const bool again = std::any_of(found.begin(), found.end(), [&](const FileOption& other) {
-        return other.section == section && other.name == option.name;
-      });
-      if (again) fail_here(option.name + " is given twice");
-      found.push_back(std::move(option));
+void add_options(const toml::table& table, const std::string& section, const fs::path& path,
+                 std::vector<FileOption>& options) {
+  for (const auto& [key, node] : table) {
+    const std::string name(key.str());
+    if (const toml::table* inner = node.as_table(); inner != nullptr && section.empty()) {
+      add_options(*inner, name, path, options);
+      continue;
     }
-    return found;
-  }
-
- private:
-  char peek() const { return at_ < text_.size() ? text_[at_] : '\n'; }
-  bool take(char c) {
-    if (at_ >= text_.size() || text_[at_] != c) return false;
-    ++at_;
-    return true;
-  }
-
-  // Over blanks and a comment, and with lines over the ends of lines.
-  void skip(bool lines) {
-    for (; at_ < text_.size(); ++at_) {
-      if (text_[at_] == '#') at_ = std::min(text_.find('\n', at_), text_.size());
-      const bool blank = peek() == ' ' || peek() == '\t' || peek() == '\r' || (lines && peek() == '\n');
-      if (!blank) return;
+    FileOption option = {section, name, {}};
+    if (const toml::array* array = node.as_array()) {
+      for (const toml::node& element : *array) option.values.push_back(scalar(element, name, path));
+    } else {
+      option.values.push_back(scalar(node, name, path));
     }
+    options.push_back(std::move(option));
   }
-
-  void end_line() {
-    skip(false);
-    require(peek() == '\n', "the end of the line");
-    skip(true);
-  }
-
-  std::string word(const std::string& what) {
-    const size_t begin = at_;
-    while (at_ < text_.size() && is_bare(text_[at_])) ++at_;
-    require(at_ > begin, what);
-    return text_.substr(begin, at_ - begin);
-  }
-
-  std::string value() {
-    if (take('\'')) {
-      const size_t begin = at_;
-      while (peek() != '\'' && peek() != '\n') ++at_;
-      require(take('\''), "the closing '");
-      return text_.substr(begin, at_ - begin - 1);
-    }
-    if (!take('"')) return word("a value; text is put in quotes");
-    std::string value;
-    while (peek() != '"' && peek() != '\n') {
-      if (!take('\\')) {
-        value += text_[at_++];
-        continue;
-      }
-      const size_t escape = kEscapes.find(peek());
-      require(escape != std::string_view::npos, "one of \\\" \\\\ \\n \\r \\t");
-      value += kEscaped[escape];
-      ++at_;
-    }
-    require(take('"'), "the closing \"");
-    return value;
-  }
-
-  std::vector<std::string> array() {
-    std::vector<std::string> values;
-    for (skip(true); !take(']'); skip(true)) {
-      values.push_back(value());
-      skip(true);
-      require(take(',') || peek() == ']', "',' or ']'");
-    }
-    return values;
-  }
-
-  void require(bool ok, const std::string& what) const {
-    if (!ok) fail_here("expected " + what);
-  }
-  [[noreturn]] void fail_here(const std::string& message) const {
-    const size_t end = std::min(at_, text_.size());
-    const auto line = 1 + std::count(text_.begin(), text_.begin() + static_cast<std::ptrdiff_t>(end), '\n');
-    throw UsageError(fmt::format("{}: line {}: {}", path_.string(), line, message));
-  }
-
-  fs::path path_;
-  std::string text_;
-  size_t at_ = 0;
-};
+}
 
 }  // namespace
 
-std::vector<FileOption> read_option_file(const fs::path& path) { return Reader(path).options(); }
+std::vector<FileOption> read_option_file(const fs::path& path) {
+  const std::string text = read_file(path);
+  std::vector<FileOption> options;
+  try {
+    add_options(toml::parse(text, path.string()), "", path, options);
+  } catch (const toml::parse_error& error) {
+    throw UsageError(fmt::format("{}: line {}: {}", path.string(), error.source().begin.line, error.description()));
+  }
+  return options;
+}
 
 std::string option_file_value(std::string_view value) {
-  const std::string text(value);
-  char* end = nullptr;
-  std::strtod(text.c_str(), &end);
-  const bool number = !text.empty() && *end == '\0' && std::all_of(text.begin(), text.end(), is_bare);
-  if (number || text == "true" || text == "false") return text;
-  std::string quoted = "\"";
-  for (const char c : text) {
-    const size_t escape = kEscaped.find(c);
-    if (escape == std::string_view::npos) {
-      quoted += c;
-    } else {
-      quoted += {'\\', kEscapes[escape]};
-    }
+  try {
+    const toml::table parsed = toml::parse(fmt::format("x = {}", value));
+    const toml::node* x = parsed.get("x");
+    if (parsed.size() == 1 && (x->is_number() || x->is_boolean())) return scalar(*x, "x", {});
+  } catch (const toml::parse_error&) {  // then it is text
   }
-  return quoted + '"';
+  std::ostringstream quoted;
+  quoted << toml::toml_formatter(toml::value<std::string>(std::string(value)), toml::format_flags::none);
+  return quoted.str();
 }
 
 }  // namespace ink

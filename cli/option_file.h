@@ -1,4 +1,4 @@
-// Option files: the part of TOML (toml.io) that options need.
+// Option files: TOML (toml.io) by toml++.
 #pragma once
 
 #include <filesystem>
@@ -14,11 +14,11 @@ struct FileOption {
   std::vector<std::string> values;  // one, or an array's
 };
 
-// Reads `name = value` lines: strings in either kind of quotes, numbers, booleans and arrays of them, comments,
-// [section]s. Throws UsageError with the file and line of a mistake, Error if the file cannot be read.
+// Reads `name = value` lines, at the top or in [section]s: text, numbers, booleans and arrays of them. Throws
+// UsageError with the file and line of a mistake, Error if the file cannot be read.
 std::vector<FileOption> read_option_file(const std::filesystem::path& path);
 
-// The value as such a file holds it: numbers and booleans bare, everything else in quotes.
+// The value as such a file holds it: numbers and booleans bare, in one form whatever the text's, else in quotes.
 std::string option_file_value(std::string_view value);
 
 }  // namespace ink

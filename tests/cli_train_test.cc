@@ -284,7 +284,10 @@ TEST_F(CliTrain, MistakesInOptionFilesAreNamed) {
   with("[sample]\ntemperature = 1\n", {"bad.toml", "sample.temperature"});
   with("config = \"other.toml\"\n", {"bad.toml", "config"});
   with("batch-size = 3\n", {"bad.toml", "batch-size"});
-  with("warmup = many\n", {"--warmup"});
+  with("warmup = \"many\"\n", {"--warmup"});
+  with("\nwarmup = many\n", {"bad.toml: line 2"});
+  with("lr = 1979-05-27\n", {"bad.toml: line 1", "lr"});
+  with("lr = 1\nlr = 2\n", {"bad.toml: line 2"});
   with("beta1 = 7\n", {"--beta1"});
   with("momentum = 0.5\n", {"--momentum", "adamw"});
   with("this is no option file\n", {"bad.toml"});
