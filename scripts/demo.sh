@@ -34,7 +34,8 @@ if ! given --data; then
   if data=$("$ink" data get tinyshakespeare 2>&1); then
     data=${data##*$'\n'}  # the path is the last line
   else
-    echo "demo: training on the project's own source text instead of tinyshakespeare (${data##*$'\n'})"
+    data=${data##*$'\n'}
+    echo "demo: ${data#ink: }; training on the project's own source text instead"
     data=$root/ink
   fi
   defaults+=("--data=$data")
