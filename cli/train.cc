@@ -2,8 +2,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
-#include <csignal>
 #include <cstdio>
 #include <memory>
 #include <type_traits>
@@ -11,6 +9,7 @@
 #include "cli/commands.h"
 #include "cli/option_file.h"
 #include "cli/options.h"
+#include "cli/stop_signals.h"
 #include "ink/base/check.h"
 #include "ink/tensor/plan.h"
 #include "ink/train/trainer.h"
@@ -18,14 +17,6 @@
 namespace ink {
 
 namespace {
-
-// Signal handlers reach nothing but globals: this one only ever turns true.
-std::atomic<bool> stop_requested{false};
-
-void request_stop(int signal) {
-  stop_requested = true;
-  std::signal(signal, SIG_DFL);  // the second one ends the program at once
-}
 
 struct TrainCommand {
   TrainOptions train;
@@ -168,6 +159,7 @@ void run_train(const CLI::App& command, TrainCommand& t) {
   if (command.count("--out") == 0) t.train.out = default_out(t.train);
   t.train.saved_options = to_toml(command, t.train.optimizer);
 
+  const StopSignals stop;
   Device device(t.device);
   Progress progress(stdout, isatty(STDOUT_FILENO) != 0, t.train.log_every);
   Trainer trainer(t.train, *device.ops, device.pool, [&](const std::string& line) { progress.note(line); });
@@ -187,9 +179,7 @@ void run_train(const CLI::App& command, TrainCommand& t) {
   progress.note(fmt::format("{} steps of {} x {} x {} tokens{}", trainer.steps(), trainer.accumulation(),
                             model.options().batch, model.options().context,
                             t.train.out.empty() ? "" : fmt::format(", into {}", t.train.out.string())));
-  std::signal(SIGINT, request_stop);
-  std::signal(SIGTERM, request_stop);
-  trainer.run(stop_requested, progress);
+  trainer.run(stop.requested(), progress);
 }
 
 }  // namespace

@@ -93,8 +93,13 @@ std::vector<std::string> expand_flags(const std::vector<std::string>& arguments)
       continue;
     }
     if (!has_value) throw UsageError(fmt::format("{}: needs a value", word));
-    std::string option = expand_flag(*flag, arguments[++i]);
-    if (!option.empty()) expanded.push_back(std::move(option));
+    const std::string& value = arguments[++i];
+    std::string option = expand_flag(*flag, value);
+    if (option.ends_with('=')) {  // CLI11 takes an empty value as a word of its own only
+      expanded.insert(expanded.end(), {option.substr(0, option.size() - 1), value});
+    } else if (!option.empty()) {
+      expanded.push_back(std::move(option));
+    }
   }
   return expanded;
 }

@@ -192,7 +192,7 @@ TEST_F(CliCommands, InfoTellsWhatAPathIs) {
   };
   expect_info("run", {"run folder, 2 checkpoints", "step 3", "1 layers, 2 heads, 8 channels", "validation loss"});
   expect_info("run/step_00000002", {"model folder", "char tokenizer", "checkpoint of a training run"});
-  expect_info("run/data", {"2 .bin"});
+  expect_info("run/data", {"2 token shards"});
   expect_info("run/data/train_000000.bin", {"token shard, 450 tokens"});
   expect_info("run/step_00000003/model.safetensors", {"safetensors", "16 tensors"});
   expect_info("model", {"model folder", "vocabulary 256", "byte tokenizer of 256 tokens"});

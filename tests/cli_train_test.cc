@@ -168,7 +168,7 @@ TEST_F(CliTrain, BadInputIsNotBadUsage) {
   fails(1, Words{"train", "--train-data", "none_*.bin", "--vocab", "50"} + tail, {"none_*.bin"});
   fails(1, Words{"train", "--data", "text.txt", "--model", "none/model"} + quiet_, {"none/model"});
   fails(1, Words{"train", "--data", "text.txt", "--out", "text.txt/run"} + tail, {"text.txt"});
-  fails(1, small_ + Words{"--context", "4096"}, {"tokens", "--context"});
+  fails(1, small_ + Words{"--context", "4096"}, {"tokens", "--seq-len"});
   fails(1, small_ + Words{"--channels", "15"}, {"channels", "15"});
   fails(1, small_ + Words{"--config", "none.toml"}, {"none.toml"});
 }
@@ -275,6 +275,15 @@ TEST_F(CliTrain, WhatRunTomlHoldsIsAnOptionFile) {
   EXPECT_EQ(options_after({"train", "--config", "again.toml"}), options);
 }
 
+TEST_F(CliTrain, AnEmptyRunFolderSavesNothing) {
+  write_file(dir_ / "here", "");
+  const Words shards = {"-i", "data/train_000000.bin", "-x", "2", "-v", "0", "-s", "0", "-o", ""};
+  ok({"data", "prepare", "text.txt", "--tokenizer", "byte", "--out", "data"});
+  const auto entries = std::distance(fs::directory_iterator(dir_.path()), fs::directory_iterator());
+  ok(Words{"train"} + shards + size_);
+  EXPECT_EQ(std::distance(fs::directory_iterator(dir_.path()), fs::directory_iterator()), entries);
+}
+
 TEST_F(CliTrain, MistakesInOptionFilesAreNamed) {
   const auto with = [&](const std::string& text, std::initializer_list<std::string_view> parts) {
     write_file(dir_ / "bad.toml", text);
@@ -377,6 +386,34 @@ TEST_P(CliStop, ASignalFinishesTheStepAndSaves) {
 
 INSTANTIATE_TEST_SUITE_P(Signals, CliStop, testing::Values(SIGINT, SIGTERM),
                          [](const auto& p) { return p.param == SIGINT ? "SIGINT" : "SIGTERM"; });
+
+// A handler that ran on a thread inside the matrix library would write over its memory (see cli/stop_signals.h).
+TEST_F(CliResume, StoppedInsideAnyProductItEndsWell) {
+  for (int i = 0; i < 8; ++i) {
+    Program program(dir_.path());
+    program.start({"train",       "--data",      "text.txt",
+                   "--layers",    "2",           "--heads",
+                   "2",           "--channels",  "64",
+                   "--context",   "32",          "--batch",
+                   "4",           "--steps",     "1000000",
+                   "--val-every", "0",           "--sample-every",
+                   "0",           "--overwrite", "--checkpoint-every",
+                   "1000000",     "--out",       "stopped"});
+    std::this_thread::sleep_for(std::chrono::milliseconds(300 + 37 * i));
+    program.send(SIGINT);
+    const Output output = program.wait();
+    ASSERT_EQ(output.status, 0) << output.err;
+    ASSERT_EQ(list_checkpoints(dir_ / "stopped").size(), 1u) << output.out;
+  }
+}
+
+TEST_F(CliResume, ARefusedResumeLeavesTheRunsOptions) {
+  ok(run_ + Words{"--steps", "4", "--out", "run"});
+  const std::string options = read_file(dir_ / "run/run.toml");
+  fails(1, {"train", "--resume", "--out", "run", "--batch", "1"}, {"--batch"});
+  EXPECT_EQ(read_file(dir_ / "run/run.toml"), options);
+  ok({"train", "--resume", "--out", "run", "--steps", "5"});
+}
 
 TEST_F(CliResume, KilledAtAnyMomentItEndsWithTheSameBits) {
   const Words options = run_ + Words{"--steps",       "100", "--checkpoint-every", "5", "--keep", "2",

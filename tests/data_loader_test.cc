@@ -241,7 +241,7 @@ TEST_F(LoaderTest, RefusesWhatItCannotServe) {
   EXPECT_TRUE(contains(message_of([&] { Loader(options("c_*.bin")); }), "c_*.bin: no such file, nor files that match"));
   EXPECT_TRUE(contains(message_of([&] { Loader(options("")); }), "is a folder, expected shards; name them"));
   EXPECT_TRUE(contains(message_of([&] { Loader(options("b_*.bin", 4, 100)); }),
-                       "b_1.bin: shard holds 400 tokens, a batch needs 401; use a smaller --batch or --context"));
+                       "b_1.bin: shard holds 400 tokens, a batch needs 401; use a smaller --batch or --seq-len"));
   EXPECT_NO_THROW(Loader(options("b_*.bin", 3, 133))) << "399 + 1 tokens are just enough";
   LoaderOptions two = options("b_*.bin", 3, 133);
   two.ranks = 2;

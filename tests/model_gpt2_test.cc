@@ -232,7 +232,7 @@ TEST_F(Gpt2Test, RefusesWhatDoesNotFitTheMemory) {
   Gpt2 model(huge, {.batch = 64, .training = true, .optimizer_state = {"m", "v"}}, *ops_);
   EXPECT_GT(model.plan().bytes(), size_t{4} * 4 * 170'000'000'000);
   expect_error([&] { model.allocate(); },
-               {human_bytes(model.plan().bytes()), human_bytes(ops_->memory()), "ref", "--batch", "--context"});
+               {human_bytes(model.plan().bytes()), human_bytes(ops_->memory()), "ref", "--batch", "--seq-len"});
 }
 
 TEST_F(Gpt2Test, RefusesOptionsThatDoNotFit) {

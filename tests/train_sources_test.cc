@@ -101,7 +101,7 @@ TEST_F(Sources, AContextLongerThanTheDataIsRefused) {
   write_file(dir_ / "text.txt", small_text(40));
   TrainOptions o = small("run");
   o.context = 64;
-  expect_error_of(o, {"tokens", "--context"});
+  expect_error_of(o, {"tokens", "--seq-len"});
   EXPECT_TRUE(list_checkpoints(o.out).empty());
   write_shards();
   TrainOptions shards = on_shards("run2");
@@ -294,7 +294,7 @@ TEST_F(Sources, DimensionsThatContradictTheCheckpointAreRefused) {
   expect_usage_error_of(o, {"--tokenizer byte", "step_00000010", "char"});
   o.tokenizer = "char";
   o.batch = 3;
-  expect_error_of(o, {"resume with the same sizes"});
+  expect_error_of(o, {"resume with the same --batch and --seq-len"});
   EXPECT_EQ(list_checkpoints(o.out).back().step, 10);
 }
 

@@ -38,7 +38,7 @@ int64_t checked_sample_tokens(const LoaderOptions& o) {
   check(o.ranks > 0 && o.rank >= 0 && o.rank < o.ranks, "rank {} of {} ranks does not exist", o.rank, o.ranks);
   constexpr int64_t most = std::numeric_limits<int32_t>::max();  // more tokens than a shard can hold
   check(o.batch <= most / o.context && o.batch * o.context <= most / o.ranks,
-        "ranks {} x batch {} x context {} is more than a shard can hold; use a smaller --batch or --context", o.ranks,
+        "ranks {} x batch {} x context {} is more than a shard can hold; use a smaller --batch or --seq-len", o.ranks,
         o.batch, o.context);
   return o.ranks * o.batch * o.context;
 }
@@ -139,7 +139,7 @@ Loader::Loader(const LoaderOptions& options) : impl_(std::make_unique<Impl>()) {
     const Shard& shard = self.shards.emplace_back(path);
     const auto held = static_cast<int64_t>(shard.tokens().size());
     check(held > self.at.sample_tokens,
-          "{}: shard holds {} tokens, a batch needs {}; use a smaller --batch or --context", path.string(), held,
+          "{}: shard holds {} tokens, a batch needs {}; use a smaller --batch or --seq-len", path.string(), held,
           self.at.sample_tokens + 1);
     if (options.vocab > 0) check_vocab(shard, options.vocab);
     self.at.tokens += held;
@@ -210,8 +210,8 @@ void Loader::restore(const LoaderState& state) {
         "{}: {} tokens, but the saved position is in data of {}; resume with the same data", pattern, self.at.tokens,
         state.tokens);
   check(state.sample_tokens == self.at.sample_tokens,
-        "{}: the saved position counts samples of {} tokens, this run's ranks x batch x context is {}; resume with the "
-        "same sizes",
+        "{}: the saved position counts samples of {} tokens, this run's of {}; resume with the "
+        "same --batch and --seq-len",
         pattern, state.sample_tokens, self.at.sample_tokens);
   check(state.order == self.options.order,
         "{}: the saved position is in {} order, this run's is {}; resume with the same", pattern, name_of(state.order),

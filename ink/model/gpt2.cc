@@ -233,7 +233,7 @@ void Gpt2::allocate() {
   Impl& m = *impl_;
   const size_t needed = m.plan.bytes(), available = m.ops.memory();
   check(needed <= available,
-        "the model needs {} but the {} device has {}; use a smaller --batch or --context, {}a smaller model",
+        "the model needs {} but the {} device has {}; use a smaller --batch or --seq-len, {}a smaller model",
         human_bytes(needed), m.ops.name(), human_bytes(available), m.options.training ? "--recompute or " : "or ");
   m.memory = m.ops.allocate(needed);
   m.plan.bind(m.memory->data());

@@ -24,7 +24,7 @@ size_t Plan::arena_index(const std::string& name) {
   return arenas_.size() - 1;
 }
 
-void Plan::add(Tensor* slot, std::string arena, std::string name, DType dtype, const Shape& shape, Keep keep) {
+void Plan::add(Tensor* slot, const std::string& arena, std::string name, DType dtype, const Shape& shape, Keep keep) {
   *slot = Tensor(nullptr, dtype, shape);
   const size_t index = arena_index(arena);
   size_t offset = arenas_[index].bytes;

@@ -22,7 +22,8 @@ class Plan {
 
   // Declares a tensor of an arena ("parameters", "activations", ...). bind() writes its place to *slot, which must
   // outlive the plan and not move; the slot's dtype and shape are set at once.
-  void add(Tensor* slot, std::string arena, std::string name, DType dtype, const Shape& shape, Keep keep = Keep::own);
+  void add(Tensor* slot, const std::string& arena, std::string name, DType dtype, const Shape& shape,
+           Keep keep = Keep::own);
 
   struct Arena {
     std::string name;

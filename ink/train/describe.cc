@@ -44,6 +44,24 @@ std::string describe_run(const fs::path& path, const std::vector<CheckpointEntry
   return text;
 }
 
+int32_t leading_word(std::span<const std::byte> bytes) {
+  int32_t word = 0;
+  if (bytes.size() >= sizeof word) std::memcpy(&word, bytes.data(), sizeof word);
+  return word;
+}
+
+// "2 token shards, 338028 tokens"; empty if the folder holds none.
+std::string describe_shards(const fs::path& path) {
+  int64_t shards = 0, tokens = 0;
+  for (const fs::directory_entry& entry : fs::directory_iterator(path)) {
+    if (!entry.is_regular_file() || entry.path().extension() != ".bin") continue;
+    if (leading_word(MappedFile(entry.path()).bytes()) != kShardMagic) continue;
+    ++shards;
+    tokens += static_cast<int64_t>(Shard(entry.path()).tokens().size());
+  }
+  return shards == 0 ? "" : fmt::format("{} token shard{}, {} tokens", shards, shards == 1 ? "" : "s", tokens);
+}
+
 std::string describe_directory(const fs::path& path) {
   const std::vector<CheckpointEntry> checkpoints = list_checkpoints(path);
   if (!checkpoints.empty() || fs::exists(path / "main.log")) return describe_run(path, checkpoints);
@@ -54,16 +72,9 @@ std::string describe_directory(const fs::path& path) {
     if (fs::exists(path / "trainer.json")) text += "; checkpoint of a training run";
     return text;
   }
-  if (tokenizer) return describe_tokenizer(path);
-  const auto is_shard = [](const fs::directory_entry& entry) { return entry.path().extension() == ".bin"; };
-  const auto shards = std::count_if(fs::directory_iterator(path), fs::directory_iterator(), is_shard);
-  return fmt::format("a folder with {} .bin files, nothing else of ours", shards);
-}
-
-int32_t leading_word(std::span<const std::byte> bytes) {
-  int32_t word = 0;
-  if (bytes.size() >= sizeof word) std::memcpy(&word, bytes.data(), sizeof word);
-  return word;
+  const std::string shards = describe_shards(path);
+  if (tokenizer) return describe_tokenizer(path) + (shards.empty() ? "" : "; " + shards);
+  return shards.empty() ? "a folder with nothing of ours" : shards;
 }
 
 std::string describe_file(const fs::path& path) {

@@ -46,11 +46,11 @@ class Canvas {
  private:
   int x(const CurvePoint& p) const {
     const double share = static_cast<double>(p.step - low_.step) / static_cast<double>(high_.step - low_.step);
-    return std::clamp(static_cast<int>(share * (width_ * kDotsX - 1) + 0.5), 0, width_ * kDotsX - 1);
+    return std::clamp(static_cast<int>(std::lround(share * (width_ * kDotsX - 1))), 0, width_ * kDotsX - 1);
   }
   int y(const CurvePoint& p) const {
     const double share = (high_.value - p.value) / (high_.value - low_.value);
-    return std::clamp(static_cast<int>(share * (height_ * kDotsY - 1) + 0.5), 0, height_ * kDotsY - 1);
+    return std::clamp(static_cast<int>(std::lround(share * (height_ * kDotsY - 1))), 0, height_ * kDotsY - 1);
   }
   int cell(int dot_x, int dot_y) const { return dot_y / kDotsY * width_ + dot_x / kDotsX; }
 
@@ -66,7 +66,7 @@ std::string human_seconds(double seconds) {
   if (!std::isfinite(seconds) || seconds < 0) return "?";
   if (seconds < 0.9995) return fmt::format("{:.0f}ms", seconds * 1000);
   if (seconds < 59.95) return fmt::format("{:.1f}s", seconds);
-  const auto s = static_cast<int64_t>(seconds + 0.5);
+  const int64_t s = std::llround(seconds);
   if (s < 3600) return fmt::format("{}m{:02}s", s / 60, s % 60);
   if (s < 86400) return fmt::format("{}h{:02}m", s / 3600, s % 3600 / 60);
   return fmt::format("{}d{:02}h", s / 86400, s % 86400 / 3600);

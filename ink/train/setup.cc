@@ -51,7 +51,8 @@ Trainer::Trainer(TrainOptions options, Ops& ops, ThreadPool& pool, std::function
   model_->allocate();
   prepare_data();
   open_loaders();
-  prepare_run_folder();
+  load_or_init();
+  prepare_run_folder();  // last: nothing of an earlier run is touched before all else has worked
 }
 
 Trainer::~Trainer() = default;

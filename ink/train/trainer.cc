@@ -25,7 +25,7 @@ double flops_per_token(const Gpt2Config& c, int64_t seq_len) {
 constexpr double kSmoothing = 0.95;
 }  // namespace
 
-void Trainer::start() {
+void Trainer::load_or_init() {
   if (!resume_from_.empty()) {
     TrainState state = load_checkpoint(resume_from_, options_.optimizer, *model_);
     train_loader_->restore(state.loader);
@@ -42,12 +42,11 @@ void Trainer::start() {
     Mt19937 rng(options_.seed);
     model_->init(rng);
   }
-  if (!options_.out.empty()) metrics_ = std::make_unique<MetricsLog>(options_.out, step_);
-  peak_flops_ = ops_.peak_flops();
 }
 
 void Trainer::run(const std::atomic<bool>& stop, Progress& progress) {
-  start();
+  if (!options_.out.empty()) metrics_ = std::make_unique<MetricsLog>(options_.out, step_);
+  peak_flops_ = ops_.peak_flops();
   const auto every = [this](int64_t period) { return period > 0 && step_ % period == 0; };
   while (step_ <= steps()) {
     const bool last = step_ == steps();
@@ -109,8 +108,9 @@ StepReport Trainer::step() {
 
 void Trainer::fail_non_finite(double loss, double norm) const {
   const std::string tensor = model_->first_non_finite();
-  fail("step {}: the loss is {} and the gradient norm {}; the first tensor that is not finite is {}; {}", step_, loss,
-       norm, tensor.empty() ? "none" : tensor, last_checkpoint());
+  // std::abs: some libraries print NaN's sign
+  fail("step {}: the loss is {} and the gradient norm {}; the first tensor that is not finite is {}; {}", step_,
+       std::abs(loss), norm, tensor.empty() ? "none" : tensor, last_checkpoint());
 }
 
 std::string Trainer::last_checkpoint() const {
@@ -170,13 +170,18 @@ void Trainer::checkpoint() {
     if (ops_.all_finite(param.weight)) continue;
     fail("step {}: the update made {} not finite; {}", step_ - 1, param.name, last_checkpoint());
   }
-  save_checkpoint(options_.out, *model_, tokenizer_.get(),
-                  {.step = step_,
-                   .optimizer = options_.optimizer,
-                   .loader = train_loader_->state(),
-                   .loss_outliers = loss_outliers_.state(),
-                   .norm_outliers = norm_outliers_.state(),
-                   .smoothed_loss = smoothed_loss_});
+  const TrainState state = {.step = step_,
+                            .optimizer = options_.optimizer,
+                            .loader = train_loader_->state(),
+                            .loss_outliers = loss_outliers_.state(),
+                            .norm_outliers = norm_outliers_.state(),
+                            .smoothed_loss = smoothed_loss_};
+  try {
+    save_checkpoint(options_.out, *model_, tokenizer_.get(), state);
+  } catch (const Error& error) {
+    fail("step {}: cannot save a checkpoint: {}; {}; go on from there with --resume", step_, error.what(),
+         last_checkpoint());
+  }
   prune_checkpoints(options_.out, options_.keep, options_.major_every);
 }
 

@@ -24,8 +24,9 @@ namespace ink {
 class Trainer {
  public:
   // Resolves the options: finds the checkpoint to resume from, builds the tokenizer, plans and allocates the model,
-  // encodes text into shards and opens the loaders. With dry_run it stops at the plan. ops and pool must outlive it.
-  // Throws Error (data, files, memory) or UsageError (options). note receives lines for people.
+  // encodes text into shards, opens the loaders and loads or initialises the weights. With dry_run it stops at the
+  // plan. ops and pool must outlive it. Throws Error (data, files, memory) or UsageError (options). note receives lines
+  // for people.
   Trainer(TrainOptions options, Ops& ops, ThreadPool& pool, std::function<void(const std::string&)> note);
   ~Trainer();
 
@@ -33,7 +34,7 @@ class Trainer {
   int64_t steps() const { return schedule_options_.steps; }  // of the whole run
   int64_t accumulation() const { return accumulation_; }     // micro-batches in one step
 
-  // Loads or initialises the weights and trains to the last step or until stop is true: then the step is
+  // Trains to the last step or until stop is true: then the step is
   // finished and a checkpoint written. Throws Error when the loss or a gradient is not finite, naming step and tensor;
   // checkpoints are then left as they are.
   void run(const std::atomic<bool>& stop, Progress& progress);
@@ -49,7 +50,7 @@ class Trainer {
   void prepare_data();
   void open_loaders();
 
-  void start();
+  void load_or_init();
   void validate(Progress& progress);
   void sample(Progress& progress);
   void checkpoint();

@@ -1,0 +1,59 @@
+// Ctrl-C and SIGTERM as a flag, without signal handlers.
+//
+// A handler runs on the stack of whatever thread it interrupts, and matrix libraries move the stack pointer into their
+// own memory while they compute (oneDNN 2.6's sgemm does): a handler's frame there overwrites the heap. So the signals
+// are blocked in every thread, and one thread of ours waits for them.
+#pragma once
+
+#include <pthread.h>
+
+#include <atomic>
+#include <csignal>
+#include <thread>
+
+namespace ink {
+
+class StopSignals {
+ public:
+  // Make it before any other thread: threads inherit the blocked signals.
+  StopSignals() {
+    sigemptyset(&signals_);
+    sigaddset(&signals_, SIGINT);
+    sigaddset(&signals_, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &signals_, &before_);
+    waiter_ = std::thread([this] { wait(); });
+  }
+
+  ~StopSignals() {
+    done_ = true;
+    pthread_kill(waiter_.native_handle(), SIGTERM);  // wakes it up
+    waiter_.join();
+    pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+
+  StopSignals(const StopSignals&) = delete;
+  StopSignals& operator=(const StopSignals&) = delete;
+
+  // True from the first signal on. The second one ends the program at once.
+  const std::atomic<bool>& requested() const { return requested_; }
+
+ private:
+  void wait() {
+    int signal = 0;
+    while (sigwait(&signals_, &signal) == 0 && !done_) {
+      if (requested_.exchange(true)) {
+        std::signal(signal, SIG_DFL);
+        pthread_sigmask(SIG_UNBLOCK, &signals_, nullptr);
+        std::raise(signal);
+      }
+    }
+  }
+
+  sigset_t signals_{};
+  sigset_t before_{};
+  std::atomic<bool> requested_{false};
+  std::atomic<bool> done_{false};
+  std::thread waiter_;
+};
+
+}  // namespace ink
