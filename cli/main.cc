@@ -19,7 +19,12 @@ namespace {
 constexpr int kBadInput = 1;
 constexpr int kBadUsage = 2;
 
-void print_error(std::string_view message) { fmt::print(stderr, "ink: {}\n", message); }
+// One line, whatever characters a file's name or content has put into the message.
+void print_error(std::string message) {
+  std::replace_if(
+      message.begin(), message.end(), [](unsigned char c) { return c < ' ' || c == 0x7f; }, '?');
+  fmt::print(stderr, "ink: {}\n", message);
+}
 
 // The subcommand that parsing reached: the app itself if none.
 const CLI::App& deepest(const CLI::App& app) {

@@ -161,10 +161,11 @@ std::vector<std::string> expand_train_arguments(const CLI::App& train, const std
   if (!fs::exists(run / "run.toml")) return given;
   // The run's own options: what is given now overrides them, on the command line and in an option file.
   const std::vector<std::string> own = options_from_file(train, run / "run.toml", {});
-  const std::string before = value_of(own, "--optimizer"), now = value_of(given, "--optimizer");
-  if (!now.empty() && !before.empty() && now != before) {
+  for (const std::string name : {"--optimizer", "--data"}) {
+    const std::string before = value_of(own, name), now = value_of(given, name);
+    if (now.empty() || before.empty() || now == before) continue;
     throw UsageError(
-        fmt::format("{} was trained with {}, --optimizer {} cannot go on from it", run.string(), before, now));
+        fmt::format("{} was trained with {} {}; it cannot go on with {}", run.string(), name, before, now));
   }
   return joined(options_from_file(train, run / "run.toml", given), given);
 }

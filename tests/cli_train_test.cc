@@ -348,7 +348,13 @@ TEST_F(CliResume, EveryOptimizerResumes) {
 
 TEST_F(CliResume, AnotherOptimizerIsRefused) {
   ok(run_ + Words{"--out", "run", "--steps", "3"});
-  fails(2, {"train", "--resume", "--out", "run", "--optimizer", "sgd", "--steps", "5"}, {"adamw", "--optimizer sgd"});
+  fails(2, {"train", "--resume", "--out", "run", "--optimizer", "sgd", "--steps", "5"}, {"--optimizer adamw", "sgd"});
+}
+
+TEST_F(CliResume, OtherDataIsRefused) {
+  ok(run_ + Words{"--out", "run", "--steps", "3"});
+  write_file(dir_ / "other.txt", small_text(600));
+  fails(2, {"train", "--resume", "--out", "run", "--data", "other.txt", "--steps", "5"}, {"text.txt", "other.txt"});
 }
 
 TEST_F(CliResume, WithoutAFolderIsRefused) {

@@ -13,10 +13,14 @@ namespace ink {
 
 using nlohmann::json;
 
+// Far beyond any file of ours; printing and destroying a value may recurse.
+constexpr int kMaxDepth = 64;
+
 json parse_json_object(const std::filesystem::path& path, std::string_view what, std::string_view text) {
   // The parser itself lets the last of equal keys win, which would hide one of two tensors.
   std::vector<std::set<std::string>> keys;
-  const auto watch = [&](int, json::parse_event_t event, json& parsed) {
+  const auto watch = [&](int depth, json::parse_event_t event, json& parsed) {
+    check(depth <= kMaxDepth, "{}: {} is nested deeper than {} levels", path.string(), what, kMaxDepth);
     if (event == json::parse_event_t::object_start) keys.emplace_back();
     if (event == json::parse_event_t::object_end) keys.pop_back();
     if (event == json::parse_event_t::key) {

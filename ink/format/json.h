@@ -8,8 +8,8 @@
 
 namespace ink {
 
-// Parses text that must be one JSON object. Throws Error ("{path}: {what} is not ...") if it is not, or if a key comes
-// twice in an object.
+// Parses text that must be one JSON object. Throws Error ("{path}: {what} is not ...") if it is not, if it is nested
+// deeper than 64 levels, or if a key comes twice in an object.
 nlohmann::json parse_json_object(const std::filesystem::path& path, std::string_view what, std::string_view text);
 
 // A whole number in [0, 2^63), or -1 for anything else: negative, fractional, too large, not a number.

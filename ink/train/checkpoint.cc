@@ -10,6 +10,7 @@
 #include "ink/base/check.h"
 #include "ink/base/file.h"
 #include "ink/base/sha256.h"
+#include "ink/format/json.h"
 #include "ink/format/model_io.h"
 #include "ink/format/safetensors.h"
 
@@ -110,8 +111,7 @@ std::string own_checksum(json j) {
 
 json read_trainer_json(const fs::path& path) {
   const std::string text = read_file(path);
-  json j = json::parse(text, nullptr, false);
-  check(!j.is_discarded() && j.is_object(), "{}: not a JSON object ({} bytes)", path.string(), text.size());
+  json j = parse_json_object(path, "the training state", text);
   check(j.contains("version") && j["version"] == kTrainerVersion, "{}: not a training state of version {}",
         path.string(), kTrainerVersion);
   check(j.contains("checksum") && j["checksum"].is_string() && j["checksum"] == own_checksum(j),

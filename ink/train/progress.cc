@@ -137,7 +137,7 @@ void Progress::step(const StepReport& r) {
     fmt::print(out_, "{}", step_line(r));
     live_ = true;
     std::fflush(out_);
-  } else if (r.step % log_every_ == 0 || r.step + 1 == r.steps || r.skipped) {
+  } else if (train_.size() == 1 || r.step % log_every_ == 0 || r.step + 1 == r.steps || r.skipped) {
     note(step_line(r));
   }
 }

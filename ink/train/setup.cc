@@ -18,8 +18,9 @@ namespace {
 
 constexpr std::string_view kDataFolder = "data";
 
-// A preset or descriptor has no slash and no file extension.
+// A preset's name wins over a folder of that name (./NAME is the folder). Names have no slash and no file extension.
 bool looks_like_path(const std::string& model) {
+  if (std::any_of(presets().begin(), presets().end(), [&](const Preset& p) { return p.name == model; })) return false;
   return model.find('/') != std::string::npos || fs::path(model).extension() == ".bin" || fs::exists(model);
 }
 
