@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "ink/base/check.h"
 #include "ink/base/suggest.h"
 
 namespace ink {
@@ -33,6 +34,20 @@ TEST(Suggest, IsEmptyWhenNothingIsClose) {
 TEST(Suggest, TakesTheFirstOfEquals) {
   constexpr std::array<std::string_view, 2> kPair = {"hat", "cat"};
   EXPECT_EQ(nearest("bat", kPair), "hat");
+}
+
+std::string message_of_unknown(std::string_view name, std::string_view others = {}) {
+  try {
+    fail_unknown("tokenizer", name, std::span(kNames).first(3), others);
+  } catch (const UsageError& error) {
+    return error.what();
+  }
+}
+
+TEST(Suggest, SaysWhatIsKnown) {
+  EXPECT_EQ(message_of_unknown("gtp2"), "unknown tokenizer 'gtp2', did you mean 'gpt2'?; known: gpt2, char, byte");
+  EXPECT_EQ(message_of_unknown("zzz"), "unknown tokenizer 'zzz'; known: gpt2, char, byte");
+  EXPECT_EQ(message_of_unknown("zzz", "or a folder"), "unknown tokenizer 'zzz'; known: gpt2, char, byte, or a folder");
 }
 
 }  // namespace

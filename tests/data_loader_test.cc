@@ -229,6 +229,20 @@ TEST_F(LoaderTest, RefusesAPositionThatDoesNotFit) {
   EXPECT_TRUE(contains(message_of([&] { other.restore(good); }), "resume with the same data"));
 }
 
+TEST_F(LoaderTest, TellsDataOfEqualSizeApart) {
+  const std::string pattern = (dir_ / "b_*.bin").string();
+  const LoaderState saved = Loader(options("b_*.bin")).state();
+  EXPECT_EQ(saved.data.size(), 64u);
+  EXPECT_NO_THROW(Loader(options("b_*.bin")).restore(saved));
+  const std::string refusal = pattern + ": these are other shards than the saved position's; resume with the same data";
+  write_formula_shard(dir_ / "b_1.bin", 400, 5);  // other tokens
+  EXPECT_EQ(message_of([&] { Loader(options("b_*.bin")).restore(saved); }), refusal);
+  write_formula_shard(dir_ / "b_1.bin", 400, 3);
+  EXPECT_NO_THROW(Loader(options("b_*.bin")).restore(saved));
+  fs::rename(dir_ / "b_0.bin", dir_ / "b_3.bin");  // the same shards in another order
+  EXPECT_EQ(message_of([&] { Loader(options("b_*.bin")).restore(saved); }), refusal);
+}
+
 TEST_F(LoaderTest, FindsShardsByPathAndGlob) {
   EXPECT_EQ(Loader(options("a_0.bin")).tokens(), 1001);
   EXPECT_EQ(Loader(options("b_[02].bin")).tokens(), 997 + 1601);

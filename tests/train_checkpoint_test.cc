@@ -135,6 +135,7 @@ TEST_F(Checkpoint, RestoresEveryBit) {
   EXPECT_EQ(after.loader.sample_order, before.loader.sample_order);
   EXPECT_EQ(after.loader.rng, before.loader.rng);
   EXPECT_EQ(after.loader.tokens, before.loader.tokens);
+  EXPECT_EQ(after.loader.data, before.loader.data);
   EXPECT_EQ(after.loader.sample_tokens, before.loader.sample_tokens);
   EXPECT_FALSE(before.loader.sample_order.empty());
   expect_equal(after.loss_outliers, before.loss_outliers);

@@ -1,7 +1,11 @@
 #include "ink/base/suggest.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <vector>
+
+#include "ink/base/check.h"
 
 namespace ink {
 
@@ -42,6 +46,14 @@ std::string nearest(std::string_view word, std::span<const std::string_view> can
     }
   }
   return std::string(best);
+}
+
+void fail_unknown(std::string_view what, std::string_view name, std::span<const std::string_view> known,
+                  std::string_view others) {
+  const std::string near = nearest(name, known);
+  throw UsageError(fmt::format("unknown {} '{}'{}; known: {}{}{}", what, name,
+                               near.empty() ? "" : fmt::format(", did you mean '{}'?", near), fmt::join(known, ", "),
+                               others.empty() ? "" : ", ", others));
 }
 
 }  // namespace ink

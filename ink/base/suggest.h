@@ -12,4 +12,9 @@ namespace ink {
 // close for names of two letters and more.
 std::string nearest(std::string_view word, std::span<const std::string_view> candidates);
 
+// Throws UsageError: "unknown {what} '{name}', did you mean '{near}'?; known: a, b, c", then ", {others}" for what is
+// valid besides the known names.
+[[noreturn]] void fail_unknown(std::string_view what, std::string_view name, std::span<const std::string_view> known,
+                               std::string_view others = {});
+
 }  // namespace ink

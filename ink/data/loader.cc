@@ -11,6 +11,7 @@
 #include <numeric>
 
 #include "ink/base/check.h"
+#include "ink/base/sha256.h"
 #include "ink/base/suggest.h"
 
 namespace ink {
@@ -43,6 +44,22 @@ int64_t checked_sample_tokens(const LoaderOptions& o) {
   return o.ranks * o.batch * o.context;
 }
 
+// Tells data sets of equal size apart. The ends alone, so that terabytes are not read for it.
+std::string fingerprint(const std::vector<Shard>& shards) {
+  constexpr size_t kEndTokens = 4096 / sizeof(uint16_t);
+  Sha256 hash;
+  for (const Shard& shard : shards) {
+    const std::span<const uint16_t> tokens = shard.tokens();
+    const uint64_t held = tokens.size();
+    hash.update(&held, sizeof held);
+    for (const auto end :
+         {tokens.first(std::min(tokens.size(), kEndTokens)), tokens.last(std::min(tokens.size(), kEndTokens))}) {
+      hash.update(end.data(), end.size_bytes());
+    }
+  }
+  return hash.hex();
+}
+
 // The names that --order takes, by value.
 constexpr std::array<std::string_view, 3> kOrderNames = {"sequential", "batches", "sequences"};
 
@@ -62,12 +79,7 @@ std::string_view name_of(Order order) { return kOrderNames[static_cast<size_t>(o
 
 Order order_from_name(std::string_view name) {
   const auto found = std::find(kOrderNames.begin(), kOrderNames.end(), name);
-  if (found == kOrderNames.end()) {
-    const std::string near = nearest(name, kOrderNames);
-    throw UsageError(fmt::format("unknown order '{}'{}; known: {}", name,
-                                 near.empty() ? "" : fmt::format(", did you mean '{}'?", near),
-                                 fmt::join(kOrderNames, ", ")));
-  }
+  if (found == kOrderNames.end()) fail_unknown("order", name, kOrderNames);
   return static_cast<Order>(found - kOrderNames.begin());
 }
 
@@ -144,6 +156,7 @@ Loader::Loader(const LoaderOptions& options) : impl_(std::make_unique<Impl>()) {
     if (options.vocab > 0) check_vocab(shard, options.vocab);
     self.at.tokens += held;
   }
+  self.at.data = fingerprint(self.shards);
   if (self.shuffled()) {
     self.generator.seed(options.seed + static_cast<uint32_t>(options.order == Order::batches ? options.rank : 0));
     self.at.shard_order.resize(self.shards.size());
@@ -209,6 +222,8 @@ void Loader::restore(const LoaderState& state) {
   check(state.tokens == self.at.tokens,
         "{}: {} tokens, but the saved position is in data of {}; resume with the same data", pattern, self.at.tokens,
         state.tokens);
+  check(state.data == self.at.data, "{}: these are other shards than the saved position's; resume with the same data",
+        pattern);
   check(state.sample_tokens == self.at.sample_tokens,
         "{}: the saved position counts samples of {} tokens, this run's of {}; resume with the "
         "same --batch and --seq-len",

@@ -49,6 +49,7 @@ struct LoaderState {
   // What the position counts in: restore refuses it for another order, other data or another sample size.
   Order order = Order::sequential;
   int64_t tokens = 0;         // in all shards
+  std::string data;           // SHA-256 over each shard's number of tokens and its ends: which data it is
   int64_t sample_tokens = 0;  // ranks·B·T
 };
 

@@ -178,6 +178,7 @@ void save_checkpoint(const fs::path& run, const Gpt2& model, const Tokenizer* to
               {"epoch", state.loader.epoch},
               {"offset", state.loader.offset},
               {"tokens", state.loader.tokens},
+              {"data", state.loader.data},
               {"sample_tokens", state.loader.sample_tokens},
               {"rng", state.loader.rng}}},
             {"loss_outliers", to_json(state.loss_outliers)},
@@ -204,6 +205,7 @@ TrainState load_checkpoint(const fs::path& path, std::string_view optimizer, Gpt
     state.loader.epoch = loader.at("epoch").get<int64_t>();
     state.loader.offset = loader.at("offset").get<int64_t>();
     state.loader.tokens = loader.at("tokens").get<int64_t>();
+    state.loader.data = loader.at("data").get<std::string>();
     state.loader.sample_tokens = loader.at("sample_tokens").get<int64_t>();
     state.loader.rng = loader.at("rng").get<std::string>();
     state.loss_outliers = outliers_from_json(j.at("loss_outliers"), json_path);
