@@ -23,8 +23,8 @@ TEST(Registry, RowsAreWhole) {
 TEST(Registry, UnknownNamesAreUsageErrorsWithTheNearest) {
   EXPECT_THROW(find_dataset("tinyshakespear"), UsageError);
   EXPECT_EQ(message_of([] { find_dataset("tinyshakespear"); }),
-            "unknown data set tinyshakespear; did you mean tinyshakespeare?");
-  EXPECT_EQ(message_of([] { find_dataset("zzz"); }), "unknown data set zzz; `ink data get --list` names them");
+            "unknown data set 'tinyshakespear', did you mean 'tinyshakespeare'?; known: tinyshakespeare");
+  EXPECT_EQ(message_of([] { find_dataset("zzz"); }), "unknown data set 'zzz'; known: tinyshakespeare");
   const Dataset& dataset = find_dataset("tinyshakespeare");
   EXPECT_THROW(prepare_recipe(dataset, "llmx", "file", "out"), UsageError);
   EXPECT_EQ(message_of([&] { prepare_recipe(dataset, "llmx", "file", "out"); }),

@@ -101,9 +101,9 @@ TEST(Tokenizers, AreMadeByName) {
   }
   EXPECT_THROW(make_tokenizer("gtp2"), UsageError);
   EXPECT_EQ(error_of([] { make_tokenizer("gtp2"); }),
-            "no tokenizer is called \"gtp2\"; did you mean \"gpt2\"? (gpt2, char, byte, or a folder that holds one)");
+            "unknown tokenizer 'gtp2', did you mean 'gpt2'?; known: gpt2, char, byte, or a folder that holds one");
   EXPECT_EQ(error_of([] { make_tokenizer("sentencepiece"); }),
-            "no tokenizer is called \"sentencepiece\" (gpt2, char, byte, or a folder that holds one)");
+            "unknown tokenizer 'sentencepiece'; known: gpt2, char, byte, or a folder that holds one");
   EXPECT_NE(error_of([] { make_tokenizer("char"); }), "");
 }
 

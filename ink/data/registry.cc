@@ -33,10 +33,7 @@ const Dataset& find_dataset(std::string_view name) {
     if (dataset.name == name) return dataset;
     names.push_back(dataset.name);
   }
-  const std::string close = nearest(name, names);
-  throw UsageError(
-      fmt::format("unknown data set {}; {}", name,
-                  close.empty() ? "`ink data get --list` names them" : fmt::format("did you mean {}?", close)));
+  fail_unknown("data set", name, names);
 }
 
 void check_recipe(const Dataset& dataset, std::string_view recipe) {

@@ -104,10 +104,7 @@ Gpt2Config config_from_name(std::string_view name) {
   }
   std::vector<std::string_view> names;
   for (const Preset& preset : kPresets) names.push_back(preset.name);
-  const std::string near = nearest(name, names);
-  throw UsageError(near.empty() ? fmt::format("unknown model '{}': use {} or llm.c's d12, gpt2:d12, gpt3:c768", name,
-                                              fmt::join(names, ", "))
-                                : fmt::format("unknown model '{}': did you mean '{}'?", name, near));
+  fail_unknown("model", name, names, "or llm.c's d12, gpt2:d12, gpt3:c768");
 }
 
 }  // namespace ink

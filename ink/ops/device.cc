@@ -1,8 +1,6 @@
 #include "ink/ops/device.h"
 
-#include <fmt/ranges.h>
-
-#include "ink/base/check.h"
+#include "ink/base/suggest.h"
 #include "ink/cpu/cpu_ops.h"
 #include "ink/ref/ref_ops.h"
 
@@ -35,7 +33,7 @@ std::unique_ptr<Ops> make_ops(std::string_view device, ThreadPool& pool) {
     if (d.name == device) return d.make(pool);
     names.push_back(d.name);
   }
-  throw UsageError(fmt::format("no device '{}' in this build; the devices are {}", device, fmt::join(names, ", ")));
+  fail_unknown("device", device, names);
 }
 
 }  // namespace ink

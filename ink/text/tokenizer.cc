@@ -36,12 +36,6 @@ std::string_view take_piece(const Tokenizer& tokenizer, std::string_view& text) 
   return piece;
 }
 
-std::string names_of_tokenizers() {
-  std::string names;
-  for (const TokenizerInfo& info : kTokenizers) names += std::string(info.name) + ", ";
-  return names;
-}
-
 }  // namespace
 
 std::string printable(std::string_view bytes) {
@@ -129,10 +123,7 @@ std::shared_ptr<const Tokenizer> make_tokenizer(std::string_view name, std::stri
   if (name == "byte") return make_byte_tokenizer();
   std::vector<std::string_view> names;
   for (const TokenizerInfo& info : kTokenizers) names.push_back(info.name);
-  const std::string close = nearest(name, names);
-  throw UsageError(fmt::format("no tokenizer is called \"{}\"{} ({}or a folder that holds one)", name,
-                               close.empty() ? "" : fmt::format("; did you mean \"{}\"?", close),
-                               names_of_tokenizers()));
+  fail_unknown("tokenizer", name, names, "or a folder that holds one");
 }
 
 std::shared_ptr<const Tokenizer> open_tokenizer(const std::string& name_or_directory, std::string_view text) {

@@ -2,7 +2,6 @@
 
 #include <array>
 
-#include "ink/base/check.h"
 #include "ink/base/suggest.h"
 
 namespace ink {
@@ -51,9 +50,7 @@ const Optimizer& find_optimizer(std::string_view name) {
     names[i] = kOptimizers[i].name;
     if (names[i] == name) return kOptimizers[i];
   }
-  const std::string near = nearest(name, names);
-  throw UsageError(fmt::format("unknown optimizer '{}'{}; known: {}", name,
-                               near.empty() ? "" : fmt::format(", did you mean '{}'?", near), fmt::join(names, ", ")));
+  fail_unknown("optimizer", name, names);
 }
 
 }  // namespace ink

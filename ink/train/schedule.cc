@@ -5,7 +5,6 @@
 #include <cmath>
 #include <numbers>
 
-#include "ink/base/check.h"
 #include "ink/base/suggest.h"
 
 namespace ink {
@@ -63,9 +62,7 @@ const Schedule& find_schedule(std::string_view name) {
     names[i] = kSchedules[i].name;
     if (names[i] == name) return kSchedules[i];
   }
-  const std::string near = nearest(name, names);
-  throw UsageError(fmt::format("unknown schedule '{}'{}; known: {}", name,
-                               near.empty() ? "" : fmt::format(", did you mean '{}'?", near), fmt::join(names, ", ")));
+  fail_unknown("schedule", name, names);
 }
 
 }  // namespace ink
