@@ -3,7 +3,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cstring>
 
 #include "ink/base/check.h"
 #include "ink/base/file.h"
@@ -32,9 +31,7 @@ std::string describe_shard(const fs::path& path) {
 std::string describe_data(const fs::path& path) {
   const MappedFile file(path);
   const std::string_view text = file.text();
-  int32_t magic = 0;
-  if (text.size() >= sizeof magic) std::memcpy(&magic, text.data(), sizeof magic);
-  if (magic == kShardMagic || path.extension() == ".bin") return describe_shard(path);
+  if (is_shard(file.bytes()) || path.extension() == ".bin") return describe_shard(path);
   check(text.substr(0, kSniffBytes).find('\0') == std::string_view::npos,
         "{}: neither a token shard nor text (it holds NUL bytes)", path.string());
   int64_t lines = std::count(text.begin(), text.end(), '\n');

@@ -38,6 +38,10 @@ int32_t header_word(std::span<const std::byte> bytes, size_t index) {
 
 }  // namespace
 
+bool is_shard(std::span<const std::byte> bytes) {
+  return bytes.size() >= sizeof(int32_t) && header_word(bytes, 0) == kShardMagic;
+}
+
 Shard::Shard(const fs::path& path) : file_(path) {
   const std::string name = path.string();
   const std::span<const std::byte> bytes = file_.bytes();

@@ -2,6 +2,7 @@
 // tokens as uint16.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <span>
@@ -16,6 +17,9 @@ inline constexpr int32_t kShardVersion = 1;
 inline constexpr size_t kShardHeaderBytes = 1024;
 inline constexpr int64_t kMaxShardTokens = 2147483647;  // the header's count is an int32
 inline constexpr int kMaxShardVocab = 65536;            // ids are uint16
+
+// Whether a file that begins with these bytes means to be a shard.
+bool is_shard(std::span<const std::byte> bytes);
 
 // A shard mapped for reading. The constructor checks magic, version and that the size is exactly what the header says.
 class Shard {

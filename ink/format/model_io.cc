@@ -14,7 +14,15 @@ void check_equal(const std::string& where, std::string_view what, int64_t file, 
   check(file == model, "{}: the file's {} is {}, the model's {}", where, what, file, model);
 }
 
+int32_t leading_word(std::span<const std::byte> bytes) {
+  int32_t word = 0;
+  if (bytes.size() >= sizeof word) std::memcpy(&word, bytes.data(), sizeof word);
+  return word;
+}
+
 }  // namespace
+
+bool is_llmc_model(std::span<const std::byte> bytes) { return leading_word(bytes) == kLlmcModelMagic; }
 
 ModelFormat detect_model(const std::filesystem::path& path) {
   const std::string where = path.string();
@@ -26,12 +34,10 @@ ModelFormat detect_model(const std::filesystem::path& path) {
     return ModelFormat::huggingface;
   }
   const MappedFile file(path);
-  int32_t magic = 0;
-  if (file.bytes().size() >= sizeof magic) std::memcpy(&magic, file.bytes().data(), sizeof magic);
-  if (magic == kLlmcModelMagic) return ModelFormat::llmc;
+  if (is_llmc_model(file.bytes())) return ModelFormat::llmc;
   const bool inside = path.extension() == ".safetensors" || path.extension() == ".json";
-  fail("{}: not an llm.c model file ({} bytes, magic {}, expected {}){}", where, file.bytes().size(), magic,
-       kLlmcModelMagic, inside ? "; give the folder that holds it" : "");
+  fail("{}: not an llm.c model file ({} bytes, magic {}, expected {}){}", where, file.bytes().size(),
+       leading_word(file.bytes()), kLlmcModelMagic, inside ? "; give the folder that holds it" : "");
 }
 
 Gpt2Config read_model_config(const std::filesystem::path& path) {

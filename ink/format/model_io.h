@@ -1,7 +1,9 @@
 // Models in files: a Hugging Face model directory and llm.c's .bin, read into and written from a Gpt2.
 #pragma once
 
+#include <cstddef>
 #include <filesystem>
+#include <span>
 #include <string>
 
 #include "ink/model/gpt2.h"
@@ -9,6 +11,9 @@
 namespace ink {
 
 enum class ModelFormat { huggingface, llmc };
+
+// Whether a file that begins with these bytes means to be an llm.c model.
+bool is_llmc_model(std::span<const std::byte> bytes);
 
 // What a path holds: a directory with config.json is huggingface, a file with llm.c's magic is llmc. Throws Error for
 // anything else, saying what was found.

@@ -1,7 +1,6 @@
 #include "ink/train/describe.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "ink/base/check.h"
 #include "ink/base/file.h"
@@ -44,18 +43,12 @@ std::string describe_run(const fs::path& path, const std::vector<CheckpointEntry
   return text;
 }
 
-int32_t leading_word(std::span<const std::byte> bytes) {
-  int32_t word = 0;
-  if (bytes.size() >= sizeof word) std::memcpy(&word, bytes.data(), sizeof word);
-  return word;
-}
-
 // "2 token shards, 338028 tokens"; empty if the folder holds none.
 std::string describe_shards(const fs::path& path) {
   int64_t shards = 0, tokens = 0;
   for (const fs::directory_entry& entry : fs::directory_iterator(path)) {
     if (!entry.is_regular_file() || entry.path().extension() != ".bin") continue;
-    if (leading_word(MappedFile(entry.path()).bytes()) != kShardMagic) continue;
+    if (!is_shard(MappedFile(entry.path()).bytes())) continue;
     ++shards;
     tokens += static_cast<int64_t>(Shard(entry.path()).tokens().size());
   }
@@ -85,16 +78,9 @@ std::string describe_file(const fs::path& path) {
     return fmt::format("safetensors file, {} tensors, {}", file.entries().size(), human_bytes(bytes));
   }
   if (path.filename() == "tokenizer.json") return describe_tokenizer(path.parent_path());
-  constexpr int32_t kModelMagic = 20240326;
   const MappedFile file(path);
-  switch (leading_word(file.bytes())) {
-    case kShardMagic:
-      return fmt::format("token shard, {} tokens", Shard(path).tokens().size());
-    case kModelMagic:
-      return fmt::format("llm.c model: {}", dimensions(read_model_config(path)));
-    default:
-      break;
-  }
+  if (is_shard(file.bytes())) return fmt::format("token shard, {} tokens", Shard(path).tokens().size());
+  if (is_llmc_model(file.bytes())) return fmt::format("llm.c model: {}", dimensions(read_model_config(path)));
   const std::string_view text = file.text();
   if (text.empty()) return "an empty file";
   if (text.substr(0, 8192).find('\0') != std::string_view::npos) return "not a file of ours";
