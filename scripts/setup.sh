@@ -13,12 +13,12 @@ fail() {
 
 debian_packages=(
   g++ cmake ninja-build ccache pkg-config ca-certificates libhwy-dev libfmt-dev libtomlplusplus-dev nlohmann-json3-dev
-  libcli11-dev libcurl4-openssl-dev libssl-dev libgtest-dev libopenblas-dev libdnnl-dev libbenchmark-dev
+  libcli11-dev libcurl4-openssl-dev libssl-dev libgtest-dev libopenblas-dev libdnnl-dev
 )
 debian_linters=(clang-format-14 clang-tidy-14 shellcheck git)
 # The matrix library is Apple's Accelerate and curl comes with the system.
 brew_formulas=(
-  cmake ninja ccache pkgconf highway fmt tomlplusplus nlohmann-json cli11 openssl@3 googletest google-benchmark
+  cmake ninja ccache pkgconf highway fmt tomlplusplus nlohmann-json cli11 openssl@3 googletest
 )
 
 dev=no

@@ -49,7 +49,6 @@ class XorShift {
   uint32_t next_u32();
   float uniform();  // [0, 1), 24 bits
   uint64_t state() const { return state_; }
-  void set_state(uint64_t state) { state_ = state; }
 
  private:
   uint64_t state_;

@@ -84,11 +84,6 @@ struct Tensor {
     return {as<T>(), static_cast<size_t>(numel())};
   }
 
-  // The same elements under another shape with as many elements.
-  Tensor reshape(const Shape& s) const {
-    assert(s.numel() == numel());
-    return {data, dtype, s};
-  }
   // Rows [begin, begin + count) of the tensor seen as (rows, cols).
   Tensor slice_rows(int64_t begin, int64_t count) const {
     assert(begin >= 0 && count >= 0 && begin + count <= rows());
