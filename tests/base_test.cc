@@ -229,6 +229,39 @@ TEST(File, AtomicDirectoryAppearsOnCommitOnly) {
   EXPECT_THROW(AtomicDirectory(dir / "step"), Error);
 }
 
+TEST(File, AtomicDirectoryReplacesOnCommitOnly) {
+  const TempDir dir;
+  fs::create_directory(dir / "data");
+  write_file(dir / "data" / "old", "1");
+  {
+    AtomicDirectory data(dir / "data", AtomicDirectory::Existing::replace);
+    write_file(data.temporary() / "new", "2");
+  }
+  EXPECT_TRUE(fs::exists(dir / "data" / "old"));
+  AtomicDirectory data(dir / "data", AtomicDirectory::Existing::replace);
+  write_file(data.temporary() / "new", "2");
+  data.commit();
+  EXPECT_FALSE(fs::exists(dir / "data" / "old"));
+  EXPECT_EQ(read_file(dir / "data" / "new"), "2");
+  EXPECT_EQ(std::distance(fs::directory_iterator(dir.path()), fs::directory_iterator()), 1);
+}
+
+TEST(File, AtomicDirectoryRemovesTheParentsItMade) {
+  const TempDir dir;
+  { AtomicDirectory deep(dir / "a" / "b" / "c"); }
+  EXPECT_TRUE(fs::is_empty(dir.path()));
+}
+
+TEST(File, AFolderIsLockedOnce) {
+  const TempDir dir;
+  {
+    const FolderLock lock(dir.path());
+    EXPECT_THROW(FolderLock{dir.path()}, Error);
+  }
+  EXPECT_NO_THROW(FolderLock{dir.path()});
+  EXPECT_THROW(FolderLock{dir / "none"}, Error);
+}
+
 TEST(File, AFullDiskIsAnErrorThatNamesTheFile) {
   if (!fs::exists("/dev/full")) GTEST_SKIP() << "no /dev/full here";
   OutputFile full("/dev/full", OutputFile::Mode::append);

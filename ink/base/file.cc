@@ -1,6 +1,7 @@
 #include "ink/base/file.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -33,8 +34,8 @@ class Descriptor {
   int fd_;
 };
 
-int open_for_reading(const fs::path& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+int open_for_reading(const fs::path& path, int flags = 0) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | flags);
   check(fd >= 0, "{}: cannot open: {}", path.string(), reason());
   struct stat status {};
   if (::fstat(fd, &status) == 0 && S_ISDIR(status.st_mode)) {
@@ -78,7 +79,7 @@ fs::path temporary_sibling(const fs::path& path) {
 }  // namespace
 
 MappedFile::MappedFile(const fs::path& path) : path_(path) {
-  const Descriptor fd(open_for_reading(path));
+  const Descriptor fd(open_for_reading(path, O_NONBLOCK));  // a pipe without a writer must not hang
   struct stat status {};
   check(::fstat(fd.get(), &status) == 0, "{}: cannot stat: {}", path.string(), reason());
   check(S_ISREG(status.st_mode), "{}: not a regular file", path.string());
@@ -182,17 +183,27 @@ void write_file(const fs::path& path, std::string_view text) {
   file.commit();
 }
 
-AtomicDirectory::AtomicDirectory(const fs::path& path) : path_(path), temporary_(temporary_sibling(path)) {
+AtomicDirectory::AtomicDirectory(const fs::path& path, Existing existing)
+    : path_(path), temporary_(temporary_sibling(path)) {
   std::error_code ignored;
-  check(!fs::exists(fs::symlink_status(path, ignored)), "{}: exists already", path.string());
+  check(existing == Existing::replace || !fs::exists(fs::symlink_status(path, ignored)), "{}: exists already",
+        path.string());
+  for (fs::path parent = temporary_.parent_path(); !parent.empty() && !fs::exists(parent, ignored);
+       parent = parent.parent_path()) {
+    made_parent_ = parent;
+  }
   remove_tree(temporary_);
   make_directories(temporary_);
 }
 
 AtomicDirectory::~AtomicDirectory() {
   if (temporary_.empty()) return;
-  std::error_code ignored;
-  fs::remove_all(temporary_, ignored);
+  std::error_code error;
+  fs::remove_all(temporary_, error);
+  if (made_parent_.empty()) return;
+  // remove() leaves a folder that somebody else has filled since.
+  fs::path parent = temporary_.parent_path();
+  while (fs::remove(parent, error) && parent != made_parent_) parent = parent.parent_path();
 }
 
 void AtomicDirectory::commit() {
@@ -202,9 +213,27 @@ void AtomicDirectory::commit() {
     check(::fsync(fd.get()) == 0, "{}: cannot sync: {}", entry.path().string(), reason());
   }
   sync_directory(temporary_);
+  // A folder cannot be renamed over one that holds files: the old one steps aside.
+  const fs::path old = temporary_.parent_path() / (temporary_.filename().string() + ".old.tmp");
+  remove_tree(old);
+  if (fs::exists(path_)) rename_path(path_, old);
   rename_path(temporary_, path_);
   temporary_.clear();
   sync_directory(path_.parent_path());
+  remove_tree(old);
+}
+
+FolderLock::FolderLock(const fs::path& folder) : fd_(::open(folder.c_str(), O_RDONLY | O_CLOEXEC)) {
+  check(fd_ >= 0, "{}: cannot open: {}", folder.string(), reason());
+  if (::flock(fd_, LOCK_EX | LOCK_NB) == 0) return;
+  const bool held = errno == EWOULDBLOCK;
+  ::close(fd_);
+  fd_ = -1;  // a file system without locks: go on without
+  check(!held, "{}: another process is using this folder; wait until it has ended", folder.string());
+}
+
+FolderLock::~FolderLock() {
+  if (fd_ >= 0) ::close(fd_);
 }
 
 void make_directories(const fs::path& path) {

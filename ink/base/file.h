@@ -90,20 +90,36 @@ class AtomicFile {
 void write_file(const fs::path& path, std::string_view text);
 
 // A folder filled under a temporary sibling name (`.NAME.tmp`) and renamed by commit(). Without commit() the destructor
-// removes it. A sibling left by a killed process is removed when the same folder is written again.
+// removes it, and the parents that were made for it. A sibling left by a killed process is removed when the same folder
+// is written again.
 class AtomicDirectory {
  public:
-  explicit AtomicDirectory(const fs::path& path);  // path must not exist; parents are created
+  enum class Existing { refuse, replace };
+  explicit AtomicDirectory(const fs::path& path, Existing existing = Existing::refuse);
   ~AtomicDirectory();
   AtomicDirectory(const AtomicDirectory&) = delete;
   AtomicDirectory& operator=(const AtomicDirectory&) = delete;
 
   const fs::path& temporary() const { return temporary_; }  // write the content here
-  void commit();                                            // syncs every file in it, renames, syncs the parent
+  void commit();  // syncs every file in it, renames (over what is replaced), syncs the parent
 
  private:
   fs::path path_;
   fs::path temporary_;
+  fs::path made_parent_;  // the outermost folder that was made; empty if all were there
+};
+
+// An exclusive lock on a folder, held as long as the object lives or until the process ends. Throws Error if another
+// process holds it.
+class FolderLock {
+ public:
+  explicit FolderLock(const fs::path& folder);
+  ~FolderLock();
+  FolderLock(const FolderLock&) = delete;
+  FolderLock& operator=(const FolderLock&) = delete;
+
+ private:
+  int fd_;
 };
 
 // Creates a folder and its parents; no error if it exists already.

@@ -1,5 +1,9 @@
 #include "ink/base/parallel.h"
 
+#include <system_error>
+
+#include "ink/base/check.h"
+
 #if defined(__x86_64__) || defined(__i386__)
 #include <immintrin.h>
 #endif
@@ -23,14 +27,25 @@ void pause() {
 ThreadPool::ThreadPool(int threads) {
   if (threads <= 0) threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   workers_.reserve(threads - 1);
-  for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { worker_loop(); });
+  // More threads than the machine has would spin in each other's way.
+  spins_ = threads <= static_cast<int>(std::thread::hardware_concurrency()) ? kSpins : 0;
+  try {
+    for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { worker_loop(); });
+  } catch (const std::system_error& error) {
+    const size_t started = workers_.size() + 1;
+    join();
+    fail("cannot start {} threads, only {}: {}; use a smaller --threads", threads, started, error.code().message());
+  }
 }
 
-ThreadPool::~ThreadPool() {
+ThreadPool::~ThreadPool() { join(); }
+
+void ThreadPool::join() {
   stop_.store(true, std::memory_order_release);
   ticket_.fetch_add(uint64_t{1} << 32, std::memory_order_acq_rel);  // a new job number wakes everyone
   ticket_.notify_all();
   for (std::thread& worker : workers_) worker.join();
+  workers_.clear();
 }
 
 void ThreadPool::run_tasks(int64_t tasks, Call call, const void* body) {
@@ -54,7 +69,7 @@ void ThreadPool::run_tasks(int64_t tasks, Call call, const void* body) {
   for (int spin = 0;; ++spin) {
     const int64_t done = done_.load(std::memory_order_acquire);
     if (done == tasks) return;
-    if (spin < kSpins) {
+    if (spin < spins_) {
       pause();
     } else {
       done_.wait(done, std::memory_order_acquire);
@@ -85,7 +100,7 @@ void ThreadPool::worker_loop() {
   uint64_t seen = 0;
   while (true) {
     uint64_t ticket = ticket_.load(std::memory_order_acquire);
-    for (int spin = 0; ticket >> 32 == seen && spin < kSpins; ++spin) {
+    for (int spin = 0; ticket >> 32 == seen && spin < spins_; ++spin) {
       pause();
       ticket = ticket_.load(std::memory_order_acquire);
     }

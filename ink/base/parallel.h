@@ -13,7 +13,7 @@ namespace ink {
 
 class ThreadPool {
  public:
-  // threads counts the caller: 1 starts none. 0 means all hardware threads.
+  // threads counts the caller: 1 starts none. 0 means all hardware threads. Throws Error if the system refuses them.
   explicit ThreadPool(int threads = 0);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -45,6 +45,7 @@ class ThreadPool {
   void run_tasks(int64_t tasks, Call call, const void* body);
   void work(uint64_t ticket);
   void worker_loop();
+  void join();
 
   // ticket_ holds the job's number (high word) and the next unclaimed task (low word): claiming is one
   // compare-and-swap, which fails for a thread that still holds an earlier job's number.
@@ -54,6 +55,7 @@ class ThreadPool {
   std::atomic<Call> call_{nullptr};
   std::atomic<const void*> body_{nullptr};
   std::atomic<bool> stop_{false};
+  int spins_ = 0;
   std::vector<std::thread> workers_;
 };
 
