@@ -202,9 +202,34 @@ TEST_F(Sources, ContradictionsOfTokenizerAndVocabularyAreRefused) {
 TEST_F(Sources, ALargerVocabularyThanTheTokenizersIsFine) {
   TrainOptions o = small("run");
   o.tokenizer = "byte";
-  o.vocab = 300;
+  o.vocab = 5000;
+  o.sample_every = 5;  // an untrained model draws every id alike: only the tokenizer's may be drawn
   train(o);
-  EXPECT_EQ(read_model_config(checkpoint_path(o.out, 20)).vocab, 300);
+  EXPECT_EQ(read_model_config(checkpoint_path(o.out, 20)).vocab, 5000);
+}
+
+TEST_F(Sources, ARunFolderIsUsedByOneProcess) {
+  TrainOptions o = small("run");
+  train(o);
+  const FolderLock other(o.out);
+  o.resume = true;
+  o.steps = 25;
+  expect_error_of(o, {"run", "another process"});
+}
+
+TEST_F(Sources, AStepFolderThatIsNoCheckpointIsNamedAtTheStart) {
+  TrainOptions o = small("run");
+  train(o);
+  fs::remove(checkpoint_path(o.out, 20) / "trainer.json");
+  o.resume = true;
+  o.steps = 25;
+  expect_error_of(o, {"step_00000020", "trainer.json"});
+}
+
+TEST_F(Sources, ARunFolderMayHaveAnyName) {
+  TrainOptions o = small("a\\b [c]*?");
+  train(o);
+  EXPECT_FALSE(list_checkpoints(o.out).empty());
 }
 
 TEST_F(Sources, ATokenizerBesideTheShardsIsTaken) {
@@ -375,6 +400,7 @@ TEST_F(Sources, AReplacementThatFailsLeavesTheRunAsItWas) {
   no_checkpoint.model = (dir_ / "none/model").string();
   for (const TrainOptions& failing : {no_text, too_long, no_checkpoint}) {
     EXPECT_NE(error_of(failing), "no error");
+    EXPECT_EQ(read_file(o.out / "data/train_000000.bin"), shard);
     EXPECT_EQ(names_in(o.out), names);
     EXPECT_EQ(read_file(o.out / "main.log"), log);
   }

@@ -354,9 +354,21 @@ TEST_F(TrainingRun, AFinishedRunResumesToNothing) {
   EXPECT_TRUE(first.weights == second.weights);
   EXPECT_EQ(read_file(o.out / "main.log"), log);
   o.steps = 15;  // already beyond
-  train(o);
-  EXPECT_NE(notes_.find("beyond"), std::string::npos) << notes_;
+  EXPECT_TRUE(is_usage_error(o));
+  const std::string error = error_of(o);
+  EXPECT_NE(error.find("at step 20 already, beyond --steps 15"), std::string::npos) << error;
   EXPECT_EQ(list_checkpoints(o.out).back().step, 20);
+}
+
+TEST_F(TrainingRun, WeightsThatDivergedAreNotSaved) {
+  TrainOptions o = small("run");
+  o.steps = 1;
+  o.clip = 0;
+  o.warmup = 0;
+  o.lr = 1e37f;  // finite weights, but no loss
+  const std::string error = error_of(o);
+  EXPECT_NE(error.find("loss is"), std::string::npos) << error;
+  EXPECT_TRUE(list_checkpoints(o.out).empty());
 }
 
 TEST_F(TrainingRun, NanStopsWithStepAndTensorAndKeepsTheCheckpoint) {

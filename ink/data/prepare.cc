@@ -102,6 +102,11 @@ std::vector<fs::path> in_folder(const fs::path& folder, const std::vector<std::s
 PrepareResult prepare(const PrepareOptions& options, ThreadPool& pool) {
   check_options(options);
   const std::vector<fs::path> files = text_files(options.paths, options.out);
+  const fs::path out = fs::weakly_canonical(options.out);
+  for (const fs::path& file : files) {
+    check(fs::weakly_canonical(file).parent_path() != out || file.extension() != ".bin",
+          "{}: lies where shards are to be written; choose another --out", file.string());
+  }
   Staging staging(options.out);
   Preparation work(options, staging.folder(), pool);
   work.encode(files);

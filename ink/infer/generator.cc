@@ -11,8 +11,9 @@ int64_t generate(Gpt2& model, const GenerateOptions& options, int32_t end_of_tex
                  const std::function<bool(int32_t id)>& token) {
   check(!ids.empty(), "the prompt is empty; give at least one token");
   const int64_t vocab = model.config().vocab;
+  const int64_t drawn = options.vocab > 0 ? std::min(options.vocab, vocab) : vocab;
   const auto window = static_cast<size_t>(model.options().context);
-  Sampler sampler(options.sampler, vocab);
+  Sampler sampler(options.sampler, drawn);
   std::vector<float> logits(static_cast<size_t>(vocab));
   int64_t added = 0;
   while (added < options.max_tokens) {
@@ -20,7 +21,7 @@ int64_t generate(Gpt2& model, const GenerateOptions& options, int32_t end_of_tex
     const std::span<const int32_t> seen(ids.data() + ids.size() - t, t);
     const int64_t last_row = static_cast<int64_t>(t) - 1;
     model.logits(seen, 1, static_cast<int64_t>(t), std::span(&last_row, 1), logits);
-    const int32_t next = sampler.next(logits);
+    const int32_t next = sampler.next(std::span(logits).first(static_cast<size_t>(drawn)));
     if (options.stop_at_end_of_text && next == end_of_text) break;
     ids.push_back(next);
     ++added;

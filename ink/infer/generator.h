@@ -16,6 +16,7 @@ namespace ink {
 
 struct GenerateOptions {
   int64_t max_tokens = 256;
+  int64_t vocab = 0;  // only ids below this are drawn: a tokenizer may have fewer than the model; 0: all of the model's
   SamplerOptions sampler;
   bool stop_at_end_of_text = true;  // for tokenizers that have such a token
 };

@@ -232,9 +232,9 @@ std::span<const float> Gpt2::losses() const { return impl_->losses; }
 void Gpt2::allocate() {
   Impl& m = *impl_;
   const size_t needed = m.plan.bytes(), available = m.ops.memory();
-  check(needed <= available,
-        "the model needs {} but the {} device has {}; use a smaller --batch or --seq-len, {}a smaller model",
-        human_bytes(needed), m.ops.name(), human_bytes(available), m.options.training ? "--recompute or " : "or ");
+  check(needed <= available, "the model needs {} but the {} device has {}; use {}a smaller model", human_bytes(needed),
+        m.ops.name(), human_bytes(available),
+        m.options.training ? "a smaller --batch or --seq-len, --recompute or " : "");
   m.memory = m.ops.allocate(needed);
   m.plan.bind(m.memory->data());
   m.w = weights_of(m.params, m.config.layers, &Param::weight);

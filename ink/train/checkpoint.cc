@@ -120,6 +120,9 @@ json read_trainer_json(const fs::path& path) {
 }
 
 void check_files(const fs::path& directory, const json& j) {
+  for (const char* name : {"config.json", "model.safetensors", kTrainerTensors}) {
+    check(j.at("files").contains(name), "{}: has no SHA-256 of {}", (directory / kTrainerJson).string(), name);
+  }
   for (const auto& [name, expected] : j.at("files").items()) {
     const fs::path file = directory / fs::path(name).filename();
     const std::string actual = sha256_file(file);
@@ -197,6 +200,8 @@ TrainState load_checkpoint(const fs::path& path, std::string_view optimizer, Gpt
   try {
     check_files(path, j);
     state.step = j.at("step").get<int64_t>();
+    check(path.filename() == checkpoint_path("", state.step).filename(), "{}: it is of step {}, the folder is {}",
+          json_path.string(), state.step, path.filename().string());
     state.optimizer = j.at("optimizer").get<std::string>();
     const json& loader = j.at("loader");
     state.loader.order = order_from_name(loader.at("order").get<std::string>());

@@ -13,7 +13,8 @@
 
 namespace ink {
 
-// The defaults are llm.c's where llm.c has the option.
+// The defaults are llm.c's where llm.c has the option, except for what keeps a run from being lost or from filling the
+// disk: out, checkpoint_every and keep.
 struct TrainOptions {
   // Data: text (files and folders), which is encoded into out/data first, or shards (globs).
   std::vector<std::filesystem::path> data;

@@ -24,6 +24,16 @@ bool looks_like_path(const std::string& model) {
   return model.find('/') != std::string::npos || fs::path(model).extension() == ".bin" || fs::exists(model);
 }
 
+// A path as a glob pattern that matches it alone.
+std::string glob_escape(const std::string& path) {
+  std::string pattern;
+  for (const char c : path) {
+    if (std::string_view("*?[]\\").find(c) != std::string_view::npos) pattern += '\\';
+    pattern += c;
+  }
+  return pattern;
+}
+
 // Tokens of the smallest shard whose name starts with prefix: what bounds a batch.
 int64_t smallest_shard(const fs::path& folder, std::string_view prefix) {
   int64_t smallest = std::numeric_limits<int64_t>::max();
@@ -49,6 +59,7 @@ Trainer::Trainer(TrainOptions options, Ops& ops, ThreadPool& pool, std::function
   resolve_tokenizer();
   plan_model();
   if (options_.dry_run) return;
+  if (fs::exists(options_.out)) lock_ = std::make_unique<FolderLock>(options_.out);
   model_->allocate();
   prepare_data();
   open_loaders();
@@ -63,11 +74,17 @@ void Trainer::resolve_sources() {
   const std::vector<CheckpointEntry> checkpoints =
       options_.out.empty() ? std::vector<CheckpointEntry>() : list_checkpoints(options_.out);
   const bool holds_a_run = !checkpoints.empty() || fs::exists(options_.out / "main.log");
-  if (!options_.out.empty() && holds_a_run && !options_.resume && !options_.overwrite) {
+  if (!options_.out.empty() && holds_a_run && !options_.resume && !options_.overwrite && !options_.dry_run) {
     throw UsageError(
         fmt::format("{} holds a run already: go on with --resume, replace it with --overwrite, or choose "
                     "another folder with --out",
                     options_.out.string()));
+  }
+  for (std::error_code error; const auto& entry : fs::directory_iterator(options_.out, error)) {
+    const std::string name = entry.path().filename().string();
+    if (!name.starts_with("step_") || fs::exists(entry.path() / "trainer.json")) continue;
+    fail("{}: not a whole checkpoint, its trainer.json is missing; remove it or choose another --out",
+         entry.path().string());
   }
   if (options_.resume && checkpoints.empty()) {
     note_(fmt::format("{}: no checkpoint to resume from, starting at step 0", options_.out.string()));
@@ -145,7 +162,12 @@ Gpt2Config Trainer::resolve_config() const {
                                    tokenizer_->name(), tokenizer_->vocab_size(), config.vocab));
     }
   }
-  config.validate("the model");
+  if (!source.empty()) return config;  // validated when it was read
+  try {
+    config.validate("the model");
+  } catch (const Error& error) {
+    throw UsageError(error.what());
+  }
   return config;
 }
 
@@ -176,6 +198,7 @@ void Trainer::plan_model() {
 void Trainer::prepare_run_folder() {
   if (options_.out.empty()) return;
   make_directories(options_.out);
+  if (lock_ == nullptr) lock_ = std::make_unique<FolderLock>(options_.out);
   std::vector<fs::path> unfinished;  // left by a killed process
   for (const fs::directory_entry& entry : fs::directory_iterator(options_.out)) {
     const std::string name = entry.path().filename().string();
@@ -186,21 +209,29 @@ void Trainer::prepare_run_folder() {
     for (const CheckpointEntry& entry : list_checkpoints(options_.out)) remove_checkpoint(entry);
     for (const char* name : {"main.log", "metrics.jsonl", "run.toml"}) remove_tree(options_.out / name);
   }
+  if (new_data_ != nullptr) new_data_->commit();
   write_file(options_.out / "run.toml", options_.saved_options);
 }
 
 // Text becomes shards in the run folder, once.
 void Trainer::prepare_data() {
-  if (options_.data.empty()) return;
-  const fs::path folder = options_.out / kDataFolder;
-  options_.train_shards = (folder / "train_*.bin").string();
-  options_.val_shards = options_.val_fraction > 0 ? (folder / "val_*.bin").string() : "";
-  if (!resume_from_.empty() && fs::exists(folder)) return;
-  const PrepareResult result = prepare(
-      {.paths = options_.data, .out = folder, .tokenizer = tokenizer_, .val_fraction = options_.val_fraction}, pool_);
-  note_(fmt::format("{} tokenizer, {} tokens to train on, {} to validate", tokenizer_->name(), result.train_tokens,
-                    result.val_tokens));
-  if (result.val_tokens == 0) options_.val_shards.clear();
+  fs::path folder = options_.out / kDataFolder;
+  const bool own_data = !resume_from_.empty() && fs::exists(folder);
+  if (options_.data.empty() && !(own_data && options_.train_shards.empty())) return;
+  if (!own_data) {
+    // Beside the old shards, which prepare_run_folder() replaces when all else has worked; a mapped file may be
+    // renamed.
+    new_data_ = std::make_unique<AtomicDirectory>(folder, AtomicDirectory::Existing::replace);
+    const std::vector<fs::path> files = text_files(options_.data, folder);
+    folder = new_data_->temporary();
+    const PrepareResult result =
+        prepare({.paths = files, .out = folder, .tokenizer = tokenizer_, .val_fraction = options_.val_fraction}, pool_);
+    note_(fmt::format("{} tokenizer, {} tokens to train on, {} to validate", tokenizer_->name(), result.train_tokens,
+                      result.val_tokens));
+  }
+  const std::string pattern = glob_escape(folder.string());
+  options_.train_shards = pattern + "/train_*.bin";
+  options_.val_shards = options_.val_fraction > 0 ? pattern + "/val_*.bin" : "";
 }
 
 void Trainer::open_loaders() {
@@ -220,7 +251,8 @@ void Trainer::open_loaders() {
     validation.order = Order::sequential;
     // A short text's validation part may hold less than a whole batch: validate on fewer sequences at a time.
     if (!options_.data.empty()) {
-      const int64_t fit = (smallest_shard(options_.out / kDataFolder, "val_") - 1) / options_.seq_len;
+      const fs::path folder = new_data_ != nullptr ? new_data_->temporary() : options_.out / kDataFolder;
+      const int64_t fit = (smallest_shard(folder, "val_") - 1) / options_.seq_len;
       validation.batch = std::min(options_.batch, fit);
     }
     if (validation.batch > 0) {

@@ -1,6 +1,8 @@
 // The training loop: one step from batch to update, and what happens between steps.
 #include "ink/train/trainer.h"
 
+#include <fmt/ranges.h>
+
 #include <chrono>
 #include <cmath>
 #include <utility>
@@ -34,7 +36,10 @@ void Trainer::load_or_init() {
     smoothed_loss_ = state.smoothed_loss;
     step_ = state.step;
     note_(fmt::format("resumed from {}", resume_from_.string()));
-    if (step_ > steps()) note_(fmt::format("the checkpoint is beyond the last step, {}: nothing to do", steps()));
+    if (step_ > steps()) {
+      throw UsageError(
+          fmt::format("{} is at step {} already, beyond --steps {}", options_.out.string(), step_, steps()));
+    }
   } else if (!weights_from_.empty()) {
     load_weights(weights_from_, *model_);
     note_(fmt::format("weights from {}", weights_from_.string()));
@@ -51,10 +56,10 @@ void Trainer::run(const std::atomic<bool>& stop, Progress& progress) {
   while (step_ <= steps()) {
     const bool last = step_ == steps();
     if (stop) break;
-    if (val_loader_ != nullptr && (every(options_.val_every) || last)) validate(progress);
-    if (options_.sample_every > 0 && ((step_ > 0 && every(options_.sample_every)) || last)) sample(progress);
+    if (val_loader_ != nullptr && (every(options_.val_every) || last)) validate(stop, progress);
+    if (options_.sample_every > 0 && ((step_ > 0 && every(options_.sample_every)) || last)) sample(stop, progress);
     if ((step_ > 0 && every(options_.checkpoint_every)) || last) checkpoint();
-    if (last) break;
+    if (last || stop) break;
     const StepReport report = step();
     ++step_;
     if (metrics_ != nullptr) metrics_->train(report);
@@ -107,17 +112,22 @@ StepReport Trainer::step() {
 }
 
 void Trainer::fail_non_finite(double loss, double norm) const {
-  const std::string tensor = model_->first_non_finite();
   // std::abs: some libraries print NaN's sign
   fail("step {}: the loss is {} and the gradient norm {}; the first tensor that is not finite is {}; {}", step_,
-       std::abs(loss), norm, tensor.empty() ? "none" : tensor, last_checkpoint());
+       std::abs(loss), std::abs(norm), non_finite_tensor(), last_checkpoint());
+}
+
+std::string Trainer::non_finite_tensor() const {
+  const std::string tensor = model_->first_non_finite();
+  return tensor.empty() ? "none" : tensor;
 }
 
 std::string Trainer::last_checkpoint() const {
   const std::vector<CheckpointEntry> checkpoints =
       options_.out.empty() ? std::vector<CheckpointEntry>() : list_checkpoints(options_.out);
   return checkpoints.empty() ? "no checkpoint was written"
-                             : fmt::format("the last good checkpoint is {}", checkpoints.back().path.string());
+                             : fmt::format("the last good checkpoint is {}: go on from there with --resume",
+                                           checkpoints.back().path.string());
 }
 
 // The first step of a process warms caches up and does not count.
@@ -137,25 +147,33 @@ void Trainer::measure_speed(StepReport& report) {
   report.eta_seconds = left * static_cast<double>(options_.total_batch) / smoothed_speed_;
 }
 
-void Trainer::validate(Progress& progress) {
+void Trainer::validate(const std::atomic<bool>& stop, Progress& progress) {
   val_loader_->reset();
   double loss = 0;
   for (int64_t i = 0; i < val_batches_; ++i) {
     val_loader_->next(inputs_, targets_);
     loss += model_->loss(inputs_, targets_, val_batch_, options_.seq_len);
+    if (stop) return;  // a resumed run validates here again
   }
-  last_validation_loss_ = loss / static_cast<double>(val_batches_);
+  loss /= static_cast<double>(val_batches_);
+  if (!std::isfinite(loss)) {
+    fail("step {}: the validation loss is {}; the first tensor that is not finite is {}; {}", step_, std::abs(loss),
+         non_finite_tensor(), last_checkpoint());
+  }
+  last_validation_loss_ = loss;
   if (metrics_ != nullptr) metrics_->validation(step_, last_validation_loss_);
   progress.validation(step_, last_validation_loss_);
 }
 
-void Trainer::sample(Progress& progress) {
+void Trainer::sample(const std::atomic<bool>& stop, Progress& progress) {
   GenerateOptions generation = {.max_tokens = options_.sample_tokens, .sampler = options_.sampler};
   generation.sampler.seed = uint64_t{options_.seed} + static_cast<uint64_t>(step_);
   std::vector<int32_t> ids = tokenizer_ != nullptr ? default_prompt(*tokenizer_) : std::vector<int32_t>{0};
   const size_t prompt = ids.size();
   const int32_t end = tokenizer_ != nullptr ? tokenizer_->end_of_text().value_or(-1) : -1;
-  generate(*model_, generation, end, ids, [](int32_t) { return true; });
+  if (tokenizer_ != nullptr) generation.vocab = tokenizer_->vocab_size();
+  generate(*model_, generation, end, ids, [&](int32_t) { return !stop; });
+  if (stop) return;
   const std::span<const int32_t> generated = std::span(ids).subspan(prompt);
   const std::string text =
       tokenizer_ != nullptr ? tokenizer_->decode(generated) : fmt::format("{}", fmt::join(generated, " "));
@@ -165,10 +183,14 @@ void Trainer::sample(Progress& progress) {
 
 void Trainer::checkpoint() {
   if (options_.out.empty() || options_.checkpoint_every == 0) return;
-  // The last update may have gone to infinity; the step that would notice comes after.
-  for (const Param& param : model_->params()) {
-    if (ops_.all_finite(param.weight)) continue;
-    fail("step {}: the update made {} not finite; {}", step_ - 1, param.name, last_checkpoint());
+  // The last update may have spoilt the weights, which the next step would notice: too late for this checkpoint.
+  if (!inputs_.empty()) {
+    const auto batch = static_cast<int64_t>(inputs_.size()) / options_.seq_len;
+    const float loss = model_->loss(inputs_, targets_, batch, options_.seq_len);
+    if (!std::isfinite(loss)) {
+      fail("step {}: after its update the loss is {}; the first tensor that is not finite is {}; {}", step_ - 1,
+           std::abs(loss), non_finite_tensor(), last_checkpoint());
+    }
   }
   const TrainState state = {.step = step_,
                             .optimizer = options_.optimizer,
@@ -179,8 +201,7 @@ void Trainer::checkpoint() {
   try {
     save_checkpoint(options_.out, *model_, tokenizer_.get(), state);
   } catch (const Error& error) {
-    fail("step {}: cannot save a checkpoint: {}; {}; go on from there with --resume", step_, error.what(),
-         last_checkpoint());
+    fail("step {}: cannot save a checkpoint: {}; {}", step_, error.what(), last_checkpoint());
   }
   prune_checkpoints(options_.out, options_.keep, options_.major_every);
 }

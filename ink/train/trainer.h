@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "ink/base/file.h"
 #include "ink/base/parallel.h"
 #include "ink/data/loader.h"
 #include "ink/model/gpt2.h"
@@ -51,15 +52,18 @@ class Trainer {
   void open_loaders();
 
   void load_or_init();
-  void validate(Progress& progress);
-  void sample(Progress& progress);
+  void validate(const std::atomic<bool>& stop, Progress& progress);
+  void sample(const std::atomic<bool>& stop, Progress& progress);
   void checkpoint();
   StepReport step();
   [[noreturn]] void fail_non_finite(double loss, double norm) const;
+  std::string non_finite_tensor() const;
   std::string last_checkpoint() const;  // in words
   void measure_speed(StepReport& report);
 
   TrainOptions options_;
+  std::unique_ptr<FolderLock> lock_;           // of the run folder
+  std::unique_ptr<AtomicDirectory> new_data_;  // shards encoded for this run, until all else has worked
   Ops& ops_;
   ThreadPool& pool_;
   std::function<void(const std::string&)> note_;
