@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <new>
@@ -90,6 +91,7 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a write beyond the file size limit fails with a message instead
   try {
     const int status = run(argc, argv);
     ink::check(std::fflush(stdout) == 0 && std::ferror(stdout) == 0, "standard output: cannot write");

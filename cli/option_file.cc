@@ -44,6 +44,8 @@ void add_options(const toml::table& table, const std::string& section, const fs:
 
 std::vector<FileOption> read_option_file(const fs::path& path) {
   const std::string text = read_file(path);
+  constexpr size_t kMaxBytes = 1 << 15;  // far beyond all options; the parser recurses over dotted keys
+  check(text.size() <= kMaxBytes, "{}: {} bytes, an option file has at most {}", path.string(), text.size(), kMaxBytes);
   std::vector<FileOption> options;
   try {
     add_options(toml::parse(text, path.string()), "", path, options);
@@ -53,12 +55,14 @@ std::vector<FileOption> read_option_file(const fs::path& path) {
   return options;
 }
 
-std::string option_file_value(std::string_view value) {
-  try {
-    const toml::table parsed = toml::parse(fmt::format("x = {}", value));
-    const toml::node* x = parsed.get("x");
-    if (parsed.size() == 1 && (x->is_number() || x->is_boolean())) return scalar(*x, "x", {});
-  } catch (const toml::parse_error&) {  // then it is text
+std::string option_file_value(std::string_view value, bool is_text) {
+  if (!is_text) {
+    try {
+      const toml::table parsed = toml::parse(fmt::format("x = {}", value));
+      const toml::node* x = parsed.get("x");
+      if (parsed.size() == 1 && (x->is_number() || x->is_boolean())) return scalar(*x, "x", {});
+    } catch (const toml::parse_error&) {  // a number in a form that TOML does not have: quoted, it is read as it is
+    }
   }
   std::ostringstream quoted;
   quoted << toml::toml_formatter(toml::value<std::string>(std::string(value)), toml::format_flags::none);

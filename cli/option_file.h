@@ -18,7 +18,7 @@ struct FileOption {
 // UsageError with the file and line of a mistake, Error if the file cannot be read.
 std::vector<FileOption> read_option_file(const std::filesystem::path& path);
 
-// The value as such a file holds it: numbers and booleans bare, in one form whatever the text's, else in quotes.
-std::string option_file_value(std::string_view value);
+// The value of an option as such a file holds it: text in quotes, numbers and booleans bare and in one form.
+std::string option_file_value(std::string_view value, bool is_text);
 
 }  // namespace ink

@@ -30,7 +30,7 @@ inline void add_device_options(CLI::App& command, DeviceOptions& options) {
   command.add_option("--device", options.device, "Where to compute: see `ink info`")->capture_default_str();
   require_number<int>(command.add_option("--threads", options.threads,
                                          "CPU threads; 0 for all. The results are the same for any number"))
-      ->check(CLI::Range(0, 4096))
+      ->check(CLI::Range(0, 1024))
       ->capture_default_str();
 }
 

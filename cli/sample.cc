@@ -47,6 +47,7 @@ void run_sample(const SampleCommand& s) {
   }
   GenerateOptions options = s.generate;
   options.max_tokens = s.max_tokens;
+  options.vocab = tokenizer.vocab_size();
   options.stop_at_end_of_text = !s.ignore_end;
   for (int64_t i = 0; i < s.samples; ++i) {
     if (i > 0) print("---\n");

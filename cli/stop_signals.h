@@ -1,4 +1,4 @@
-// Ctrl-C and SIGTERM as a flag, without signal handlers.
+// Ctrl-C, SIGTERM and SIGHUP as a flag, without signal handlers.
 //
 // A handler runs on the stack of whatever thread it interrupts, and matrix libraries move the stack pointer into their
 // own memory while they compute (oneDNN 2.6's sgemm does): a handler's frame there overwrites the heap. So the signals
@@ -20,6 +20,7 @@ class StopSignals {
     sigemptyset(&signals_);
     sigaddset(&signals_, SIGINT);
     sigaddset(&signals_, SIGTERM);
+    sigaddset(&signals_, SIGHUP);  // the terminal has gone
     pthread_sigmask(SIG_BLOCK, &signals_, &before_);
     waiter_ = std::thread([this] { wait(); });
   }
@@ -34,14 +35,17 @@ class StopSignals {
   StopSignals(const StopSignals&) = delete;
   StopSignals& operator=(const StopSignals&) = delete;
 
-  // True from the first signal on. The second one ends the program at once.
+  // Until then a signal ends the program at once, as if it were not caught.
+  void start() { started_ = true; }
+
+  // True from the first signal after start() on. The second one ends the program at once.
   const std::atomic<bool>& requested() const { return requested_; }
 
  private:
   void wait() {
     int signal = 0;
     while (sigwait(&signals_, &signal) == 0 && !done_) {
-      if (requested_.exchange(true)) {
+      if (!started_ || requested_.exchange(true)) {
         std::signal(signal, SIG_DFL);
         pthread_sigmask(SIG_UNBLOCK, &signals_, nullptr);
         std::raise(signal);
@@ -51,6 +55,7 @@ class StopSignals {
 
   sigset_t signals_{};
   sigset_t before_{};
+  std::atomic<bool> started_{false};
   std::atomic<bool> requested_{false};
   std::atomic<bool> done_{false};
   std::thread waiter_;

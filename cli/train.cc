@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <memory>
 #include <type_traits>
@@ -90,6 +91,7 @@ void add_output_options(CLI::App& c, TrainOptions& o) {
   add(c, "--val-batches", o.val_batches, "Batches of one validation; -1: all (-m)")->group(e);
   add(c, "--sample-every", o.sample_every, "Steps between samples; 0: never (-s)")->group(e);
   add(c, "--sample-tokens", o.sample_tokens, "Length of a sample (-g)")->group(e);
+  add_sampler_options(c, o.sampler);
   const std::string s = "Output";
   add(c, "--out", o.out, "Run folder for checkpoints, logs and data; \"\": none (-o)")->group(s);
   add(c, "--checkpoint-every", o.checkpoint_every, "Steps between checkpoints, and one at the end; 0: never (-n)")
@@ -138,8 +140,9 @@ std::string to_toml(const CLI::App& command, const std::string& optimizer) {
       values = {option->get_default_str()};
     }
     if (values.empty()) continue;
+    const bool is_text = option->get_type_name().starts_with("TEXT");
     std::string list;
-    for (const std::string& value : values) list += (list.empty() ? "" : ", ") + option_file_value(value);
+    for (const std::string& value : values) list += (list.empty() ? "" : ", ") + option_file_value(value, is_text);
     text += fmt::format("{} = {}\n", name, values.size() > 1 ? "[" + list + "]" : list);
   }
   return text;
@@ -159,7 +162,8 @@ void run_train(const CLI::App& command, TrainCommand& t) {
   if (command.count("--out") == 0) t.train.out = default_out(t.train);
   t.train.saved_options = to_toml(command, t.train.optimizer);
 
-  const StopSignals stop;
+  std::signal(SIGPIPE, SIG_IGN);  // a reader that goes away must not cost the run
+  StopSignals stop;
   Device device(t.device);
   Progress progress(stdout, isatty(STDOUT_FILENO) != 0, t.train.log_every);
   Trainer trainer(t.train, *device.ops, device.pool, [&](const std::string& line) { progress.note(line); });
@@ -179,6 +183,7 @@ void run_train(const CLI::App& command, TrainCommand& t) {
   progress.note(fmt::format("{} steps of {} x {} x {} tokens{}", trainer.steps(), trainer.accumulation(),
                             model.options().batch, model.options().context,
                             t.train.out.empty() ? "" : fmt::format(", into {}", t.train.out.string())));
+  stop.start();
   trainer.run(stop.requested(), progress);
 }
 

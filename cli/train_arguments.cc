@@ -55,6 +55,7 @@ constexpr std::array kLlmcFlags = {
     ShortFlag{"-pr", ""},
     ShortFlag{"-pg", ""},
     ShortFlag{"-pi", ""},
+    ShortFlag{"-pm", ""},
     ShortFlag{"-ps", ""},
     ShortFlag{"-pf", ""},
 };
@@ -67,6 +68,7 @@ std::string expand_flag(const ShortFlag& flag, const std::string& value) {
   };
   if (flag.flag == "-y") return either("--overwrite", "--resume");
   if (flag.flag == "-a") return either("", "--overfit");
+  if (flag.flag == "-d" && value == "-1") return "";  // its default
   if (flag.flag == "-pn" && value != "1") throw UsageError("-pn: several processes are not supported; use 1");
   if (flag.option.empty()) return "";
   return fmt::format("{}={}", flag.option, value);
@@ -101,6 +103,10 @@ std::vector<std::string> expand_flags(const std::vector<std::string>& arguments)
       expanded.push_back(std::move(option));
     }
   }
+  const auto given = [&](std::string_view flag) {
+    return std::find(arguments.begin(), arguments.end(), flag) != arguments.end();
+  };
+  if (given("-n") && !given("-nk") && !given("--keep")) expanded.insert(expanded.begin(), "--keep=0");  // as llm.c does
   return expanded;
 }
 
@@ -161,11 +167,11 @@ std::vector<std::string> expand_train_arguments(const CLI::App& train, const std
   if (!fs::exists(run / "run.toml")) return given;
   // The run's own options: what is given now overrides them, on the command line and in an option file.
   const std::vector<std::string> own = options_from_file(train, run / "run.toml", {});
-  for (const std::string name : {"--optimizer", "--data"}) {
+  for (const std::string name : {"--optimizer", "--data", "--model"}) {
     const std::string before = value_of(own, name), now = value_of(given, name);
-    if (now.empty() || before.empty() || now == before) continue;
-    throw UsageError(
-        fmt::format("{} was trained with {} {}; it cannot go on with {}", run.string(), name, before, now));
+    if (now.empty() || now == before) continue;
+    throw UsageError(fmt::format("{} was trained with{} {}{}; it cannot go on with {}", run.string(),
+                                 before.empty() ? "out" : "", name, before.empty() ? "" : " " + before, now));
   }
   return joined(options_from_file(train, run / "run.toml", given), given);
 }

@@ -169,11 +169,18 @@ TEST_F(CliTrain, BadInputIsNotBadUsage) {
   fails(1, Words{"train", "--data", "text.txt", "--model", "none/model"} + quiet_, {"none/model"});
   fails(1, Words{"train", "--data", "text.txt", "--out", "text.txt/run"} + tail, {"text.txt"});
   fails(1, small_ + Words{"--context", "4096"}, {"tokens", "--seq-len"});
-  fails(1, small_ + Words{"--channels", "15"}, {"channels", "15"});
+  fails(2, small_ + Words{"--channels", "15"}, {"channels", "15"});
   fails(1, small_ + Words{"--config", "none.toml"}, {"none.toml"});
 }
 
 // llm.c's flags.
+
+TEST_F(CliTrain, LlmcsCheckpointsAreAllKept) {
+  ok(small_ + Words{"-n", "1"});
+  EXPECT_EQ(list_checkpoints(dir_ / "run").size(), 4u);
+  ok(small_ + Words{"-n", "1", "-nk", "2", "-y", "0"});
+  EXPECT_EQ(list_checkpoints(dir_ / "run").size(), 2u);
+}
 
 TEST_F(CliTrain, LlmcsFlagsMeanTheSame) {
   write_shard(dir_ / "train.bin", random_ids(400, 50, 1));
@@ -405,11 +412,13 @@ TEST_F(CliResume, StoppedInsideAnyProductItEndsWell) {
                    "--val-every", "0",           "--sample-every",
                    "0",           "--overwrite", "--checkpoint-every",
                    "1000000",     "--out",       "stopped"});
-    std::this_thread::sleep_for(std::chrono::milliseconds(300 + 37 * i));
+    wait_for(dir_ / "stopped/main.log", "s:5 trl:");
+    std::this_thread::sleep_for(std::chrono::milliseconds(7 * i));
     program.send(SIGINT);
     const Output output = program.wait();
     ASSERT_EQ(output.status, 0) << output.err;
     ASSERT_EQ(list_checkpoints(dir_ / "stopped").size(), 1u) << output.out;
+    remove_tree(dir_ / "stopped");
   }
 }
 
