@@ -6,6 +6,7 @@
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "ink/base/system.h"
+#include "ink/data/download.h"
 #include "ink/data/registry.h"
 #include "ink/model/config.h"
 #include "ink/tensor/plan.h"
@@ -23,7 +24,12 @@ void print_row(std::string_view name, std::string_view description) { fmt::print
 void print_program() {
   fmt::print("ink {}\n{}, {} threads, {}\n\ndevices\n", INK_VERSION, cpu_name(), hardware_threads(),
              human_bytes(physical_memory()));
-  for (const DeviceInfo& device : devices()) print_row(device.name, device.description);
+  ThreadPool pool;
+  for (const DeviceInfo& device : devices()) {
+    print_row(device.name, make_ops(device.name, pool)->description());
+  }
+  fmt::print("\ndownloads\n");
+  print_row("data sets", download_library());
   fmt::print("\nmodels\n");
   for (const Preset& preset : presets()) print_row(preset.name, preset.description);
   fmt::print("\ntokenizers\n");

@@ -15,4 +15,7 @@ namespace ink {
 void download(const std::string& url, const std::filesystem::path& part, int64_t bytes,
               const std::function<void(int64_t done, int64_t total)>& progress);
 
+// What fetches in this build: "libcurl 7.88.1", or that nothing does.
+std::string download_library();
+
 }  // namespace ink

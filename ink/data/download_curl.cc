@@ -153,4 +153,6 @@ void download(const std::string& url, const fs::path& part, int64_t bytes,
   fail("{}: {}, after {} attempts", url, reason, kAttempts);
 }
 
+std::string download_library() { return fmt::format("libcurl {}", curl_version_info(CURLVERSION_NOW)->version); }
+
 }  // namespace ink

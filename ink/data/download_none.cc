@@ -9,4 +9,8 @@ void download(const std::string& url, const std::filesystem::path& /*part*/, int
   fail("{}: cannot be fetched, this build has no libcurl", url);
 }
 
+std::string download_library() {
+  return "none: built without libcurl, data sets come from the cache and INK_MIRROR folders";
+}
+
 }  // namespace ink
