@@ -27,7 +27,7 @@ class StopSignals {
 
   ~StopSignals() {
     done_ = true;
-    pthread_kill(waiter_.native_handle(), SIGTERM);  // wakes it up
+    pthread_kill(waiter_.native_handle(), SIGINT);  // wakes it up
     waiter_.join();
     pthread_sigmask(SIG_SETMASK, &before_, nullptr);
   }
