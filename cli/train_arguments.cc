@@ -103,10 +103,6 @@ std::vector<std::string> expand_flags(const std::vector<std::string>& arguments)
       expanded.push_back(std::move(option));
     }
   }
-  const auto given = [&](std::string_view flag) {
-    return std::find(arguments.begin(), arguments.end(), flag) != arguments.end();
-  };
-  if (given("-n") && !given("-nk") && !given("--keep")) expanded.insert(expanded.begin(), "--keep=0");  // as llm.c does
   return expanded;
 }
 
@@ -154,9 +150,7 @@ std::vector<std::string> joined(std::vector<std::string> first, const std::vecto
   return first;
 }
 
-}  // namespace
-
-std::vector<std::string> expand_train_arguments(const CLI::App& train, const std::vector<std::string>& arguments) {
+std::vector<std::string> with_option_files(const CLI::App& train, const std::vector<std::string>& arguments) {
   std::vector<std::string> given = expand_flags(arguments);
   if (const std::string config = value_of(given, "--config"); !config.empty()) {
     given = joined(options_from_file(train, config, given), given);
@@ -174,6 +168,16 @@ std::vector<std::string> expand_train_arguments(const CLI::App& train, const std
                                  before.empty() ? "out" : "", name, before.empty() ? "" : " " + before, now));
   }
   return joined(options_from_file(train, run / "run.toml", given), given);
+}
+
+}  // namespace
+
+std::vector<std::string> expand_train_arguments(const CLI::App& train, const std::vector<std::string>& arguments) {
+  std::vector<std::string> expanded = with_option_files(train, arguments);
+  // llm.c's -n alone keeps all checkpoints; a --keep from anywhere stands.
+  const bool llmc_checkpoints = std::find(arguments.begin(), arguments.end(), "-n") != arguments.end();
+  if (llmc_checkpoints && !has_option(expanded, "--keep")) expanded.push_back("--keep=0");
+  return expanded;
 }
 
 }  // namespace ink

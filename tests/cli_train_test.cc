@@ -180,6 +180,8 @@ TEST_F(CliTrain, LlmcsCheckpointsAreAllKept) {
   EXPECT_EQ(list_checkpoints(dir_ / "run").size(), 4u);
   ok(small_ + Words{"-n", "1", "-nk", "2", "-y", "0"});
   EXPECT_EQ(list_checkpoints(dir_ / "run").size(), 2u);
+  ok({"train", "-y", "1", "-o", "run", "-n", "1", "-x", "8"});
+  EXPECT_EQ(list_checkpoints(dir_ / "run").size(), 2u) << "a resumed run keeps as many as before";
 }
 
 TEST_F(CliTrain, LlmcsFlagsMeanTheSame) {

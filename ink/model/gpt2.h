@@ -62,7 +62,7 @@ class Gpt2 {
   Tensor all_grads() const;
 
   // tokens and targets are (b, t) row-major host ids in [0, vocab), b ≤ options.batch, t ≤ options.context; ids out of
-  // range throw Error naming the id and position. Nothing is allocated.
+  // range throw Error naming the id and position. Nothing is allocated while b and t stay the same.
 
   // Mean cross-entropy loss, without gradients.
   float loss(std::span<const int32_t> tokens, std::span<const int32_t> targets, int64_t b, int64_t t);

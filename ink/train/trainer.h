@@ -35,9 +35,8 @@ class Trainer {
   int64_t steps() const { return schedule_options_.steps; }  // of the whole run
   int64_t accumulation() const { return accumulation_; }     // micro-batches in one step
 
-  // Trains to the last step or until stop is true: then the step is
-  // finished and a checkpoint written. Throws Error when the loss or a gradient is not finite, naming step and tensor;
-  // checkpoints are then left as they are.
+  // Trains to the last step or until stop is true: then the step is finished and a checkpoint written. Throws Error
+  // when a loss or gradient is not finite, naming step and tensor; checkpoints are then left as they are.
   void run(const std::atomic<bool>& stop, Progress& progress);
 
   double last_validation_loss() const { return last_validation_loss_; }  // NaN if there was none
