@@ -22,6 +22,11 @@ class HostBuffer : public Buffer {
     memory_ = ::mmap(nullptr, mapped(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     check(memory_ != MAP_FAILED, "cannot allocate {} of memory ({}); use a smaller model, batch or context",
           human_bytes(bytes), std::strerror(errno));
+#ifdef MADV_HUGEPAGE
+    // Large pages where the system has them: a fault for every 2 MiB instead of every 4 KiB, which a first step spends
+    // most of its time on, and fewer misses in the tables of addresses. A refusal changes nothing else.
+    ::madvise(memory_, mapped(), MADV_HUGEPAGE);
+#endif
   }
   ~HostBuffer() override { ::munmap(memory_, mapped()); }
   HostBuffer(const HostBuffer&) = delete;
