@@ -52,7 +52,7 @@ TEST_F(Gpt2Test, ParametersLieLayerMajorInOneRange) {
 
 TEST_F(Gpt2Test, GradientsMatchFiniteDifferences) {
   const auto model = make_model(*ops_, {.batch = kB, .training = true});
-  model->loss_and_backward(tokens_, targets_, kB, kT, 1);
+  model->loss_and_backward(tokens_, targets_, kB, kT);
   for (const Param& p : model->params()) {
     // The slope of the loss along a gradient is the gradient's length.
     const std::vector<float> grad = values_of(*model, p.grad), weight = values_of(*model, p.weight);
@@ -78,7 +78,7 @@ TEST_F(Gpt2Test, RecomputingGivesTheSameBitsInLessMemory) {
   size_t bytes = std::numeric_limits<size_t>::max();
   for (const Recompute recompute : {Recompute::none, Recompute::gelu, Recompute::gelu_layernorm}) {
     const auto model = make_model(*ops_, {.batch = kB, .training = true, .recompute = recompute});
-    const float loss = model->loss_and_backward(tokens_, targets_, kB, kT, 1);
+    const float loss = model->loss_and_backward(tokens_, targets_, kB, kT);
     const std::vector<float> grads = values_of(*model, model->all_grads());
     if (recompute == Recompute::none) {
       first_loss = loss;
@@ -93,14 +93,12 @@ TEST_F(Gpt2Test, RecomputingGivesTheSameBitsInLessMemory) {
 
 TEST_F(Gpt2Test, SmallerStepsUseTheSameMemory) {
   const auto large = make_model(*ops_, {.batch = 4, .training = true});
-  large->loss_and_backward(random_ids(48, kTiny.vocab, 3), random_ids(48, kTiny.vocab, 4), 4, 12,
-                           1);  // leaves its marks
+  large->loss_and_backward(random_ids(48, kTiny.vocab, 3), random_ids(48, kTiny.vocab, 4), 4, 12);  // leaves its marks
   const std::pair<int64_t, int64_t> sizes[] = {{1, 7}, {3, 5}, {4, 1}, {1, 1}, {4, 12}};
   for (const auto& [b, t] : sizes) {
     const auto exact = make_model(*ops_, {.batch = b, .context = t, .training = true});
     const std::vector<int32_t> tokens = random_ids(b * t, kTiny.vocab, 5), targets = random_ids(b * t, kTiny.vocab, 6);
-    large->zero_grads();
-    EXPECT_EQ(large->loss_and_backward(tokens, targets, b, t, 1), exact->loss_and_backward(tokens, targets, b, t, 1));
+    EXPECT_EQ(large->loss_and_backward(tokens, targets, b, t), exact->loss_and_backward(tokens, targets, b, t));
     EXPECT_EQ(large->losses().size(), static_cast<size_t>(b * t));
     EXPECT_EQ(values_of(*large, large->all_grads()), values_of(*exact, exact->all_grads()));
   }
@@ -111,7 +109,7 @@ TEST_F(Gpt2Test, LossIsTheSameWithAndWithoutGradients) {
   const auto inference = make_model(*ops_, {.batch = kB});
   const float loss = training->loss(tokens_, targets_, kB, kT);
   EXPECT_EQ(ops_->sum_squares(training->all_grads()), 0);
-  EXPECT_EQ(training->loss_and_backward(tokens_, targets_, kB, kT, 1), loss);
+  EXPECT_EQ(training->loss_and_backward(tokens_, targets_, kB, kT), loss);
   EXPECT_EQ(inference->loss(tokens_, targets_, kB, kT), loss);
   const std::span<const float> losses = inference->losses();
   ASSERT_EQ(losses.size(), static_cast<size_t>(kB * kT));
@@ -128,16 +126,15 @@ TEST_F(Gpt2Test, InferenceKeepsOneLayersActivations) {
 
 TEST_F(Gpt2Test, GradientsAccumulateScaled) {
   const auto model = make_model(*ops_, {.batch = kB, .training = true});
-  model->loss_and_backward(tokens_, targets_, kB, kT, 1);
+  model->loss_and_backward(tokens_, targets_, kB, kT);
   const std::vector<float> once = values_of(*model, model->all_grads());
-  model->zero_grads();
-  EXPECT_EQ(ops_->sum_squares(model->all_grads()), 0);
-  // Two halves of the batch, each half of the gradient.
+  // Two halves of the batch, each half of the gradient. The first writes over what is there.
+  for (const Param& p : model->params()) ops_->fill(p.grad, std::numeric_limits<float>::quiet_NaN());
   for (int64_t b = 0; b < kB; ++b) {
     const auto row = [&](const std::vector<int32_t>& ids) {
       return std::span(ids).subspan(static_cast<size_t>(b * kT), kT);
     };
-    model->loss_and_backward(row(tokens_), row(targets_), 1, kT, 1.0f / kB);
+    model->loss_and_backward(row(tokens_), row(targets_), 1, kT, {.grad_scale = 1.0f / kB, .accumulate = b > 0});
   }
   const std::vector<float> twice = values_of(*model, model->all_grads());
   for (size_t i = 0; i < once.size(); ++i) ASSERT_NEAR(once[i], twice[i], 1e-6) << i;
@@ -204,7 +201,7 @@ TEST_F(Gpt2Test, FirstNonFiniteNamesTheTensor) {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   const auto model = make_model(*ops_, {.batch = kB, .training = true});
   const auto find = [&](std::string_view name) { return param(*model, name); };
-  model->loss_and_backward(tokens_, targets_, kB, kT, 1);
+  model->loss_and_backward(tokens_, targets_, kB, kT);
   EXPECT_EQ(model->first_non_finite(), "");
 
   ops_->fill(find("h.2.ln_1.bias").grad, nan);
@@ -257,8 +254,7 @@ TEST_F(Gpt2Test, RefusesBatchesThatDoNotFit) {
   for (const int32_t id : {29, -1, std::numeric_limits<int32_t>::max()}) {
     bad[5] = id;
     expect_error([&] { model->loss(bad, ids(16), 2, 8); }, {fmt::format("token {} at position 5", id), "29"});
-    expect_error([&] { model->loss_and_backward(ids(16), bad, 2, 8, 1); },
-                 {fmt::format("target {} at position 5", id)});
+    expect_error([&] { model->loss_and_backward(ids(16), bad, 2, 8); }, {fmt::format("target {} at position 5", id)});
   }
   std::vector<float> logits(29);
   expect_error([&] { model->logits(ids(16), 2, 8, std::vector<int64_t>{16}, logits); }, {"row 16"});

@@ -56,7 +56,7 @@ TEST_P(PyTorch, Logits) {
 
 TEST_P(PyTorch, Gradients) {
   const auto model = load({.batch = kB, .training = true});
-  const float loss = model->loss_and_backward(ids("tokens", 0), ids("targets", 0), kB, kT, 1);
+  const float loss = model->loss_and_backward(ids("tokens", 0), ids("targets", 0), kB, kT);
   EXPECT_NEAR(loss, floats("losses")[0], 1e-5);
   for (const Param& p : model->params()) {
     const std::vector<float> expected = floats("grad." + p.name), actual = values_of(*model, p.grad);
@@ -78,8 +78,7 @@ TEST_P(PyTorch, TenAdamWSteps) {
   ASSERT_EQ(expected.size(), 10u);
   EXPECT_LT(expected[9], expected[0]);
   for (size_t step = 0; step < expected.size(); ++step) {
-    model->zero_grads();
-    const float loss = model->loss_and_backward(ids("tokens", step), ids("targets", step), kB, kT, 1);
+    const float loss = model->loss_and_backward(ids("tokens", step), ids("targets", step), kB, kT);
     EXPECT_NEAR(loss, expected[step], 1e-4) << "step " << step;
     const double norm = std::sqrt(ops_->sum_squares(model->all_grads()));
     for (const Param& p : model->params()) {

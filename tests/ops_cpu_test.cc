@@ -279,25 +279,43 @@ TEST_P(CpuOps, AddLayerNorm) {
   check(layernorm_case(70, 768, Sum::over_residual));
 }
 
+// Where the gradient along the residual stream lies.
+enum class Along { none, apart, over };
+
+Case layernorm_backward_case(int64_t N, int64_t C, Along along) {
+  Case c{.name = label({N, C}) + " along " + std::to_string(static_cast<int>(along)),
+         .args = {{.name = "dsum", .shape = {N, C}, .role = along == Along::over ? Role::inout : Role::output},
+                  {.name = "dweight", .shape = {C}, .role = Role::inout},
+                  {.name = "dbias", .shape = {C}, .role = Role::inout},
+                  {.name = "dout", .shape = {N, C}},
+                  {.name = "sum", .shape = {N, C}},
+                  {.name = "weight", .shape = {C}},
+                  {.name = "mean", .shape = {N}},
+                  {.name = "rstd", .shape = {N}}},
+         .run =
+             [=](Ops& ops, const Arguments& t) {
+               ops.add_layernorm_backward({.dsum = t["dsum"],
+                                           .dweight = t["dweight"],
+                                           .dbias = t["dbias"],
+                                           .dresidual = along == Along::none    ? Tensor()
+                                                        : along == Along::apart ? t["dresidual"]
+                                                                                : t["dsum"],
+                                           .dout = t["dout"],
+                                           .sum = t["sum"],
+                                           .weight = t["weight"],
+                                           .mean = t["mean"],
+                                           .rstd = t["rstd"]});
+             },
+         .length = N + C};
+  if (along == Along::apart) c.args.push_back({.name = "dresidual", .shape = {N, C}});
+  return c;
+}
+
 TEST_P(CpuOps, AddLayerNormBackward) {
   std::vector<std::pair<int64_t, int64_t>> shapes = {{70, 768}, {1500, 9}};
   for (size_t i = 0; i < std::size(kSizes); ++i) shapes.push_back({size_at(4 * i + 1), kSizes[i]});
   for (const auto& [N, C] : shapes) {
-    check({.name = label({N, C}),
-           .args = {{.name = "dsum", .shape = {N, C}, .role = Role::inout},
-                    {.name = "dweight", .shape = {C}, .role = Role::inout},
-                    {.name = "dbias", .shape = {C}, .role = Role::inout},
-                    {.name = "dout", .shape = {N, C}},
-                    {.name = "sum", .shape = {N, C}},
-                    {.name = "weight", .shape = {C}},
-                    {.name = "mean", .shape = {N}},
-                    {.name = "rstd", .shape = {N}}},
-           .run =
-               [](Ops& ops, const Arguments& t) {
-                 ops.add_layernorm_backward(
-                     {t["dsum"], t["dweight"], t["dbias"], t["dout"], t["sum"], t["weight"], t["mean"], t["rstd"]});
-               },
-           .length = N + C});
+    for (const Along along : {Along::none, Along::apart, Along::over}) check(layernorm_backward_case(N, C, along));
   }
 }
 
@@ -425,30 +443,32 @@ TEST_P(CpuOps, AttentionBackward) {
 }
 
 Case classifier_case(int64_t N, int64_t C, int64_t vocab, int64_t padded, int64_t chunk, bool gradient,
-                     float scale = 1) {
-  Case c{.name = label({N, C, vocab, padded, chunk}) + (gradient ? " gradient" : ""),
-         .args = {{.name = "x", .shape = {N, C}, .scale = scale},
-                  {.name = "weight", .shape = {padded, C}},
-                  {.name = "targets", .shape = {N}, .ids = static_cast<int32_t>(vocab)},
-                  {.name = "losses", .shape = {N}, .role = Role::output},
-                  {.name = "logits", .shape = {chunk, padded}, .role = Role::scratch}},
-         .run =
-             [=](Ops& ops, const Arguments& t) {
-               ops.classifier({.x = t["x"],
-                               .weight = t["weight"],
-                               .targets = t["targets"],
-                               .losses = t["losses"],
-                               .dx = gradient ? t["dx"] : Tensor(),
-                               .dweight = gradient ? t["dweight"] : Tensor(),
-                               .logits = t["logits"],
-                               .vocab = vocab,
-                               .dloss = 0.25f});
-             },
-         .length = static_cast<int64_t>((N + C) * scale * scale),
-         .scale = std::sqrt(static_cast<float>(C))};
+                     bool accumulate = true, float scale = 1) {
+  Case c{
+      .name = label({N, C, vocab, padded, chunk}) + (gradient ? " gradient" : "") + (accumulate ? " accumulate" : ""),
+      .args = {{.name = "x", .shape = {N, C}, .scale = scale},
+               {.name = "weight", .shape = {padded, C}},
+               {.name = "targets", .shape = {N}, .ids = static_cast<int32_t>(vocab)},
+               {.name = "losses", .shape = {N}, .role = Role::output},
+               {.name = "logits", .shape = {chunk, padded}, .role = Role::scratch}},
+      .run =
+          [=](Ops& ops, const Arguments& t) {
+            ops.classifier({.x = t["x"],
+                            .weight = t["weight"],
+                            .targets = t["targets"],
+                            .losses = t["losses"],
+                            .dx = gradient ? t["dx"] : Tensor(),
+                            .dweight = gradient ? t["dweight"] : Tensor(),
+                            .logits = t["logits"],
+                            .vocab = vocab,
+                            .dloss = 0.25f,
+                            .accumulate = accumulate});
+          },
+      .length = static_cast<int64_t>((N + C) * scale * scale),
+      .scale = std::sqrt(static_cast<float>(C))};
   if (gradient) {
     c.args.push_back({.name = "dx", .shape = {N, C}, .role = Role::output});
-    c.args.push_back({.name = "dweight", .shape = {padded, C}, .role = Role::inout});
+    c.args.push_back({.name = "dweight", .shape = {padded, C}, .role = accumulate ? Role::inout : Role::output});
   }
   return c;
 }
@@ -459,11 +479,12 @@ TEST_P(CpuOps, Classifier) {
               padded = vocab + static_cast<int>(i % 4);
     for (const int chunk : {1, 7, N, N + 3}) {
       check(classifier_case(N, C, vocab, padded, chunk, true));
+      check(classifier_case(N, C, vocab, padded, chunk, true, false));
       check(classifier_case(N, C, vocab, padded, chunk, false));
     }
   }
-  check(classifier_case(9, 33, 5003, 5056, 4, true));          // a vocabulary of several pieces
-  check(classifier_case(40, 65, 100, 128, 16, true, 100.0f));  // logits in the thousands
+  check(classifier_case(9, 33, 5003, 5056, 4, true));                // a vocabulary of several pieces
+  check(classifier_case(40, 65, 100, 128, 16, true, true, 100.0f));  // logits in the thousands
 }
 
 TEST_P(CpuOps, ClassifierLeavesThePaddingAlone) {
@@ -473,6 +494,10 @@ TEST_P(CpuOps, ClassifierLeavesThePaddingAlone) {
   const Arguments before(c, 0), after(c, 0);
   c.run(*cpu, after);
   for (int64_t i = 7 * 8; i < 16 * 8; ++i) EXPECT_EQ(after["dweight"].f32()[i], before["dweight"].f32()[i]);
+  const Case anew = classifier_case(5, 8, 7, 16, 2, true, false);
+  const Arguments written(anew, 0);
+  anew.run(*cpu, written);
+  for (int64_t i = 7 * 8; i < 16 * 8; ++i) EXPECT_EQ(written["dweight"].f32()[i], 0);
 }
 
 TEST_P(CpuOps, Optimizers) {

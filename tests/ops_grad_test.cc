@@ -106,7 +106,7 @@ TEST_F(Gradient, AddLayerNorm) {
     };
     loss();
     Values dsum = dsum0, dweight = dweight0, dbias = dbias0;
-    ref::add_layernorm_backward<double>(dsum.data(), dweight.data(), dbias.data(), dout.data(), sum.data(),
+    ref::add_layernorm_backward<double>(dsum.data(), dweight.data(), dbias.data(), dsum.data(), dout.data(), sum.data(),
                                         weight.data(), mean.data(), rstd.data(), N, C);
     expect_gradient("in", in, dsum, loss);
     expect_gradient("residual", residual, dsum, loss);
@@ -196,18 +196,22 @@ TEST_F(Gradient, Classifier) {
     const std::vector<int32_t> targets = random_ids(N, V);
     const auto loss = [&] {
       ref::classifier<double>(losses.data(), nullptr, nullptr, logits.data(), x.data(), weight.data(), targets.data(),
-                              N, C, V, dloss);
+                              N, C, V, Vp, dloss, true);
       return dloss * dot(losses, Values(N, 1.0));
     };
     const double expected = loss();
     const Values dweight0 = random(weight.size());
     Values dx(N * C, std::nan("")), dweight = dweight0;
     ref::classifier<double>(losses.data(), dx.data(), dweight.data(), logits.data(), x.data(), weight.data(),
-                            targets.data(), N, C, V, dloss);
+                            targets.data(), N, C, V, Vp, dloss, true);
     EXPECT_EQ(dloss * dot(losses, Values(N, 1.0)), expected);
     expect_gradient("x", x, dx, loss);
     expect_gradient("weight", weight, added(dweight, dweight0), loss);
     for (int i = V * C; i < Vp * C; ++i) EXPECT_EQ(dweight[i], dweight0[i]) << "padding";
+    Values anew(weight.size(), std::nan(""));
+    ref::classifier<double>(losses.data(), dx.data(), anew.data(), logits.data(), x.data(), weight.data(),
+                            targets.data(), N, C, V, Vp, dloss, false);
+    expect_gradient("weight", weight, anew, loss);
   }
 }
 

@@ -76,7 +76,7 @@ void classifier(ThreadPool& pool, const Classifier& a) {
     });
     if (!gradient) continue;
     gemm(pool, {.a = logits, .b = a.weight, .out = a.dx.slice_rows(begin, rows)});
-    gemm(pool, {.a = logits, .b = x, .out = a.dweight, .trans_a = true, .accumulate = true});
+    gemm(pool, {.a = logits, .b = x, .out = a.dweight, .trans_a = true, .accumulate = a.accumulate || begin > 0});
   }
 }
 

@@ -58,6 +58,7 @@ void layernorm_backward_rows(const AddLayerNormBackward& a, float* partial, int6
   for (int64_t n = begin; n < end; ++n) {
     const float* dout = a.dout.f32() + n * C;
     const float* sum = a.sum.f32() + n * C;
+    const float* dresidual = a.dresidual ? a.dresidual.f32() + n * C : nullptr;
     float* dsum = a.dsum.f32() + n * C;
     const float mean = a.mean.f32()[n], rstd = a.rstd.f32()[n];
     const auto x_hat = [&](auto d, int64_t i) HWY_ATTR {
@@ -71,7 +72,8 @@ void layernorm_backward_rows(const AddLayerNormBackward& a, float* partial, int6
       const auto x = x_hat(d, i);
       const auto dy = hn::LoadU(d, dout + i);
       const auto centred = hn::NegMulAdd(x, hn::Set(d, mean_gx), hn::Sub(g(d, i), hn::Set(d, mean_g)));
-      hn::StoreU(hn::MulAdd(hn::Set(d, rstd), centred, hn::LoadU(d, dsum + i)), d, dsum + i);
+      const auto along = dresidual != nullptr ? hn::LoadU(d, dresidual + i) : hn::Zero(d);
+      hn::StoreU(hn::MulAdd(hn::Set(d, rstd), centred, along), d, dsum + i);
       hn::StoreU(hn::MulAdd(dy, x, hn::LoadU(d, dweight + i)), d, dweight + i);
       hn::StoreU(hn::Add(dy, hn::LoadU(d, dbias + i)), d, dbias + i);
     });

@@ -42,9 +42,9 @@ struct Gpt2::Impl {
   void load_tokens(std::span<const int32_t> tokens, int64_t batch, int64_t context);
   void load_targets(std::span<const int32_t> targets);
   void forward();
-  void backward();
-  void block_backward(size_t l);
-  void linear_backward(const Tensor& dout, const Tensor& in, const Tensor& dweight, const Tensor& dbias);
+  void clear_small_grads();
+  void backward(bool accumulate);
+  void block_backward(size_t l, bool accumulate);
   float mean_loss();
 };
 
@@ -123,14 +123,18 @@ void Gpt2::Impl::forward() {
                      .eps = config.eps});
 }
 
-// The gradients of out = in · weightᵀ + bias.
-void Gpt2::Impl::linear_backward(const Tensor& dout, const Tensor& in, const Tensor& dweight, const Tensor& dbias) {
-  ops.gemm({.a = dout, .b = in, .out = dweight, .dbias = dbias, .trans_a = true, .accumulate = true});
+// The gradients that are only ever added to. Those of matrices are written by the first product of a step, which saves
+// a pass over all of them; only the embedding's is then added to as well.
+void Gpt2::Impl::clear_small_grads() {
+  for (const Param& p : params) {
+    if (p.grad.shape.rank() == 1) ops.fill(p.grad, 0);
+  }
+  ops.fill(dw.wpe, 0);
 }
 
 // From the gradient of the last layer norm's output, which the classifier left in dln, to the embeddings.
-void Gpt2::Impl::backward() {
-  ops.fill(x.dresidual, 0);  // nothing but the last layer norm reads the end of the residual stream
+void Gpt2::Impl::backward(bool accumulate) {
+  // Nothing but the last layer norm reads the end of the residual stream: there is no dresidual yet.
   ops.add_layernorm_backward({.dsum = x.dresidual,
                               .dweight = dw.lnf,
                               .dbias = dw.lnf_bias,
@@ -139,15 +143,20 @@ void Gpt2::Impl::backward() {
                               .weight = w.lnf,
                               .mean = x.lnf_mean,
                               .rstd = x.lnf_rstd});
-  for (size_t l = x.blocks.size(); l-- > 0;) block_backward(l);
+  for (size_t l = x.blocks.size(); l-- > 0;) block_backward(l, accumulate);
   ops.embed_backward({.dwte = dw.wte, .dwpe = dw.wpe, .dout = x.dresidual, .tokens = x.tokens});
 }
 
 // One layer. dresidual arrives as the gradient of the layer's output and leaves as that of its input.
-void Gpt2::Impl::block_backward(size_t l) {
+void Gpt2::Impl::block_backward(size_t l, bool accumulate) {
   const BlockWeights &p = w.blocks[l], &d = dw.blocks[l];
   const BlockActivations& a = x.blocks[l];
   const int heads = static_cast<int>(config.heads);
+
+  // The gradients of a weight and a bias, where out = in · weightᵀ + bias.
+  const auto linear_backward = [&](const Tensor& dout, const Tensor& in, const Tensor& dweight, const Tensor& dbias) {
+    ops.gemm({.a = dout, .b = in, .out = dweight, .dbias = dbias, .trans_a = true, .accumulate = accumulate});
+  };
 
   // The activations that other layers have overwritten since.
   if (options.recompute != Recompute::none) ops.gelu({.out = a.gelu, .in = a.fc});
@@ -175,6 +184,7 @@ void Gpt2::Impl::block_backward(size_t l) {
   ops.add_layernorm_backward({.dsum = x.dresidual,
                               .dweight = d.ln2,
                               .dbias = d.ln2_bias,
+                              .dresidual = x.dresidual,
                               .dout = x.dln,
                               .sum = a.residual2,
                               .weight = p.ln2,
@@ -190,6 +200,7 @@ void Gpt2::Impl::block_backward(size_t l) {
   ops.add_layernorm_backward({.dsum = x.dresidual,
                               .dweight = d.ln1,
                               .dbias = d.ln1_bias,
+                              .dresidual = x.dresidual,
                               .dout = x.dln,
                               .sum = a.residual1,
                               .weight = p.ln1,
@@ -263,8 +274,6 @@ Tensor Gpt2::all_grads() const {
   return {impl_->params.front().grad.data, DType::f32, {elements}};
 }
 
-void Gpt2::zero_grads() { impl_->ops.fill(all_grads(), 0); }
-
 float Gpt2::loss(std::span<const int32_t> tokens, std::span<const int32_t> targets, int64_t b, int64_t t) {
   Impl& m = *impl_;
   m.load_tokens(tokens, b, t);
@@ -280,7 +289,7 @@ float Gpt2::loss(std::span<const int32_t> tokens, std::span<const int32_t> targe
 }
 
 float Gpt2::loss_and_backward(std::span<const int32_t> tokens, std::span<const int32_t> targets, int64_t b, int64_t t,
-                              float grad_scale) {
+                              const Backward& how) {
   Impl& m = *impl_;
   assert(m.options.training);
   m.load_tokens(tokens, b, t);
@@ -294,8 +303,10 @@ float Gpt2::loss_and_backward(std::span<const int32_t> tokens, std::span<const i
                     .dweight = m.dw.wte,
                     .logits = m.x.logits,
                     .vocab = m.config.vocab,
-                    .dloss = grad_scale / static_cast<float>(b * t)});
-  m.backward();
+                    .dloss = how.grad_scale / static_cast<float>(b * t),
+                    .accumulate = how.accumulate});
+  if (!how.accumulate) m.clear_small_grads();
+  m.backward(how.accumulate);
   return m.mean_loss();
 }
 

@@ -27,6 +27,12 @@ struct Gpt2Options {
   std::vector<std::string> optimizer_state;  // names of f32 buffers as large as the parameters: {"m", "v"}
 };
 
+// What the backward pass makes of the loss.
+struct Backward {
+  float grad_scale = 1;     // gradients are of loss · grad_scale: 1 / accumulation steps
+  bool accumulate = false;  // add to the gradients of the passes before; otherwise they are written anew
+};
+
 // One parameter tensor of the model, in memory order.
 struct Param {
   std::string name;  // "h.0.ln_1.weight"
@@ -67,10 +73,9 @@ class Gpt2 {
   // Mean cross-entropy loss, without gradients.
   float loss(std::span<const int32_t> tokens, std::span<const int32_t> targets, int64_t b, int64_t t);
 
-  // The same, and the gradients of loss · grad_scale added to the parameters' (grad_scale = 1 / accumulation steps).
+  // The same, and the parameters' gradients.
   float loss_and_backward(std::span<const int32_t> tokens, std::span<const int32_t> targets, int64_t b, int64_t t,
-                          float grad_scale);
-  void zero_grads();
+                          const Backward& how = {});
 
   // Logits (vocab) of the positions in rows (each an index into the b·t rows) after a forward pass over tokens:
   // out holds rows.size() · vocab floats.

@@ -2,10 +2,10 @@
 // are the contract, `ink/ref` is the plain-loops specification, and every other backend is tested against it.
 //
 // B batch, T time (context), C channels, V vocabulary, Vp padded vocabulary, NH heads, HS = C / NH, N = B·T rows.
-// Gradients of parameters accumulate (+=), gradients of activations are overwritten (=), except where a comment says
-// so. Reductions never depend on the number of threads: the same inputs give the same bits on one device. Tensors are
-// f32 unless a comment says otherwise, and must not overlap unless it says they may. Arguments that do not fit each
-// other are programmer errors (assert).
+// Gradients of parameters are added to (+=), or written where `accumulate` is false; gradients of activations are
+// overwritten (=), except where a comment says so. Reductions never depend on the number of threads: the same inputs
+// give the same bits on one device. Tensors are f32 unless a comment says otherwise, and must not overlap unless it
+// says they may. Arguments that do not fit each other are programmer errors (assert).
 #pragma once
 
 #include <cstddef>
@@ -34,10 +34,10 @@ struct AddLayerNorm {
   float eps = 1e-5f;
 };
 // With x̂ = (sum - mean) · rstd and g = dout · weight, each row:
-//   dsum += rstd · (g - mean(g) - x̂ · mean(g · x̂));  dweight += Σ_rows dout · x̂;  dbias += Σ_rows dout.
-// dsum (N,C) arrives holding the gradient that reaches sum along the residual stream and leaves with both.
+//   dsum = dresidual + rstd · (g - mean(g) - x̂ · mean(g · x̂));  dweight += Σ_rows dout · x̂;  dbias += Σ_rows dout.
+// dresidual (N,C) is the gradient that reaches sum along the residual stream: it may be dsum, or empty for none.
 struct AddLayerNormBackward {
-  Tensor dsum, dweight, dbias, dout, sum, weight, mean, rstd;
+  Tensor dsum, dweight, dbias, dresidual, dout, sum, weight, mean, rstd;
 };
 
 // out(M,N) = epilogue(op(a) · op(b) + bias), op transposing where the flag says. With accumulate, out += that.
@@ -76,12 +76,14 @@ struct AttentionBackward {
 // logits(N,Vp) = x(N,C) · weight(Vp,C)ᵀ in chunks of rows: the whole matrix never exists.
 //   losses[n] = log Σ_{v<vocab} exp(logits[n,v]) - logits[n,targets[n]]
 // and, unless dx is empty, with p = softmax over v < vocab (0 in the padding):
-//   dlogits = (p - onehot(target)) · dloss;  dx = dlogits · weight;  dweight += dlogitsᵀ · x.
+//   dlogits = (p - onehot(target)) · dloss;  dx = dlogits · weight;  dweight = dlogitsᵀ · x.
+// With accumulate, dweight += that.
 // targets (N) i32 in [0, vocab). logits is scratch: (rows of a chunk, Vp), at least one row.
 struct Classifier {
   Tensor x, weight, targets, losses, dx, dweight, logits;
   int64_t vocab = 0;
   float dloss = 1;
+  bool accumulate = false;
 };
 
 // One AdamW step over a contiguous range (Loshchilov, Hutter 2019), with g = grad · grad_scale and step counted from 1:

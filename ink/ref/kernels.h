@@ -58,9 +58,11 @@ void add_layernorm(Real* sum, Real* out, Real* mean, Real* rstd, const Real* in,
   }
 }
 
+// dresidual may be null.
 template <class Real>
-void add_layernorm_backward(Real* dsum, Real* dweight, Real* dbias, const Real* dout, const Real* sum,
-                            const Real* weight, const Real* mean, const Real* rstd, int64_t N, int64_t C) {
+void add_layernorm_backward(Real* dsum, Real* dweight, Real* dbias, const Real* dresidual, const Real* dout,
+                            const Real* sum, const Real* weight, const Real* mean, const Real* rstd, int64_t N,
+                            int64_t C) {
   std::vector<double> dw(C, 0), db(C, 0);
   for (int64_t n = 0; n < N; ++n) {
     const auto x_hat = [&](int64_t c) { return (double{sum[n * C + c]} - mean[n]) * rstd[n]; };
@@ -73,7 +75,8 @@ void add_layernorm_backward(Real* dsum, Real* dweight, Real* dbias, const Real* 
     mean_g /= static_cast<double>(C);
     mean_gx /= static_cast<double>(C);
     for (int64_t c = 0; c < C; ++c) {
-      dsum[n * C + c] += static_cast<Real>(rstd[n] * (g(c) - mean_g - x_hat(c) * mean_gx));
+      const auto dx = static_cast<Real>(rstd[n] * (g(c) - mean_g - x_hat(c) * mean_gx));
+      dsum[n * C + c] = dresidual != nullptr ? dresidual[n * C + c] + dx : dx;
       dw[c] += dout[n * C + c] * x_hat(c);
       db[c] += dout[n * C + c];
     }
@@ -217,10 +220,12 @@ void attention_backward(Real* dqkv, Real* delta, const Real* dout, const Real* q
 }
 
 // logits is scratch of one row (Vp); dx and dweight are both null when only the losses are wanted. The columns
-// [vocab, Vp) take no part.
+// [vocab, padded) take no part.
 template <class Real>
 void classifier(Real* losses, Real* dx, Real* dweight, Real* logits, const Real* x, const Real* weight,
-                const int32_t* targets, int64_t N, int64_t C, int64_t vocab, double dloss) {
+                const int32_t* targets, int64_t N, int64_t C, int64_t vocab, int64_t padded, double dloss,
+                bool accumulate) {
+  if (dweight != nullptr && !accumulate) std::fill(dweight, dweight + padded * C, Real{0});
   for (int64_t n = 0; n < N; ++n) {
     double max = -std::numeric_limits<double>::infinity();
     for (int64_t v = 0; v < vocab; ++v) {

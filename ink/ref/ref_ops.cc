@@ -28,8 +28,8 @@ void RefOps::add_layernorm(const AddLayerNorm& a) {
 
 void RefOps::add_layernorm_backward(const AddLayerNormBackward& a) {
   assert(fits(a));
-  ref::add_layernorm_backward(a.dsum.f32(), a.dweight.f32(), a.dbias.f32(), a.dout.f32(), a.sum.f32(), a.weight.f32(),
-                              a.mean.f32(), a.rstd.f32(), a.dsum.rows(), a.dsum.cols());
+  ref::add_layernorm_backward(a.dsum.f32(), a.dweight.f32(), a.dbias.f32(), a.dresidual.f32(), a.dout.f32(),
+                              a.sum.f32(), a.weight.f32(), a.mean.f32(), a.rstd.f32(), a.dsum.rows(), a.dsum.cols());
 }
 
 void RefOps::gemm(const Gemm& a) {
@@ -69,7 +69,7 @@ void RefOps::attention_backward(const AttentionBackward& a) {
 void RefOps::classifier(const Classifier& a) {
   assert(fits(a));
   ref::classifier(a.losses.f32(), a.dx.f32(), a.dweight.f32(), a.logits.f32(), a.x.f32(), a.weight.f32(),
-                  a.targets.as<int32_t>(), a.x.rows(), a.x.cols(), a.vocab, a.dloss);
+                  a.targets.as<int32_t>(), a.x.rows(), a.x.cols(), a.vocab, a.weight.rows(), a.dloss, a.accumulate);
 }
 
 void RefOps::adamw(const AdamW& a) {

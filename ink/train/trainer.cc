@@ -79,11 +79,11 @@ StepReport Trainer::step() {
   const Clock::time_point start = Clock::now();
   if (options_.overfit) train_loader_->reset();
   double loss = 0;
-  model_->zero_grads();
   for (int64_t micro = 0; micro < accumulation_; ++micro) {
     train_loader_->next(inputs_, targets_);
-    loss += model_->loss_and_backward(inputs_, targets_, options_.batch, options_.seq_len,
-                                      1.0f / static_cast<float>(accumulation_));
+    loss +=
+        model_->loss_and_backward(inputs_, targets_, options_.batch, options_.seq_len,
+                                  {.grad_scale = 1.0f / static_cast<float>(accumulation_), .accumulate = micro > 0});
   }
   loss /= static_cast<double>(accumulation_);
   const double norm = std::sqrt(ops_.sum_squares(model_->all_grads()));
