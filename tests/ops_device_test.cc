@@ -52,6 +52,12 @@ TEST(Devices, PeakIsMeasuredOnce) {
   EXPECT_GT(peak, 1e8);
   EXPECT_EQ(ops->peak_flops(), peak);
   EXPECT_EQ(make_ops("ref", pool)->peak_flops(), 0);
+  const Bandwidth bandwidth = ops->peak_bandwidth();
+  EXPECT_GT(bandwidth.read, 1e7);
+  EXPECT_GT(bandwidth.update, 1e7);
+  EXPECT_GE(bandwidth.best(), bandwidth.read);
+  EXPECT_EQ(ops->peak_bandwidth().read, bandwidth.read);
+  EXPECT_EQ(make_ops("ref", pool)->peak_bandwidth().best(), 0);
 }
 
 class Memory : public testing::TestWithParam<const char*> {

@@ -29,6 +29,11 @@ class CpuOps final : public HostOps {
     if (peak_flops_ == 0) peak_flops_ = cpu::measure_flops(pool_);
     return peak_flops_;
   }
+  Bandwidth peak_bandwidth() override {
+    constexpr size_t kBeyondCaches = size_t{256} << 20;
+    if (bandwidth_.read == 0) bandwidth_ = cpu::measure_bandwidth(pool_, *allocate(kBeyondCaches));
+    return bandwidth_;
+  }
 
   void copy(const Tensor& to, const Tensor& from) override {
     assert(to.dtype == from.dtype && to.numel() == from.numel());
@@ -94,6 +99,7 @@ class CpuOps final : public HostOps {
 
   ThreadPool& pool_;
   double peak_flops_ = 0;
+  Bandwidth bandwidth_;
   cpu::Scratch scratch_;
   cpu::ScratchSlots slots_;  // a slot for each of the pool's threads
 };

@@ -110,6 +110,13 @@ class Buffer {
   virtual size_t size() const = 0;
 };
 
+// Bytes a second between the processor and its memory, far beyond the caches.
+struct Bandwidth {
+  double read = 0;    // of one array
+  double update = 0;  // of a pass like AdamW's: four arrays read, three of them written, 28 bytes an element
+  double best() const { return read > update ? read : update; }
+};
+
 class Ops {
  public:
   virtual ~Ops() = default;
@@ -119,6 +126,8 @@ class Ops {
 
   // The most FLOP/s the device does, measured when first asked (some tens of milliseconds); 0 where it is not known.
   virtual double peak_flops() { return 0; }
+  // The memory's speed, measured when first asked (a second, for 256 MiB that are freed again); 0 where not known.
+  virtual Bandwidth peak_bandwidth() { return {}; }
 
   // Memory. allocate throws Error when the device cannot give it; upload and download copy from and to the host.
   virtual std::unique_ptr<Buffer> allocate(size_t bytes) = 0;
