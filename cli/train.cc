@@ -65,8 +65,9 @@ void add_optimization_options(CLI::App& c, TrainOptions& o, std::string& recompu
       "batches: llm.c's shuffle; sequences: every sequence shuffled on its own, the default for --data; sequential")
       ->group(b);
   c.add_flag("--overfit", o.overfit, "Train on the first validation batch only, for debugging (-a 1)")->group(b);
-  add(c, "--recompute", recompute, "What the backward pass computes again to save memory: none, gelu, gelu-ln (-r)")
-      ->check(CLI::IsMember({"none", "gelu", "gelu-ln", "0", "1", "2"}))
+  add(c, "--recompute", recompute,
+      "What the backward pass computes again to save memory: none, or block, for a fifth more work (-r)")
+      ->check(CLI::IsMember({"none", "block", "0", "1", "2"}))
       ->group(b);
   const std::string g = "Optimization";
   add(c, "--optimizer", o.optimizer, "adamw or sgd")->group(g);
@@ -105,11 +106,8 @@ void add_output_options(CLI::App& c, TrainOptions& o) {
   c.add_flag("--dry-run", o.dry_run, "Print the memory plan and stop")->group(s);
 }
 
-Recompute parse_recompute(const std::string& text) {
-  if (text == "gelu" || text == "1") return Recompute::gelu;
-  if (text == "gelu-ln" || text == "2") return Recompute::gelu_layernorm;
-  return Recompute::none;
-}
+// llm.c's 1 and 2 are GELU and layer norms, which are always computed again.
+Recompute parse_recompute(const std::string& text) { return text == "block" ? Recompute::block : Recompute::none; }
 
 // The options that belong to another optimizer than the chosen one.
 std::vector<std::string> options_of_other_optimizers(const std::string& optimizer) {

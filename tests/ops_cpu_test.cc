@@ -281,13 +281,16 @@ TEST_P(CpuOps, AddLayerNorm) {
 
 // Where the gradient along the residual stream lies.
 enum class Along { none, apart, over };
+// Where the layer norm's output goes.
+enum class Again { none, apart, over_dout };
 
-Case layernorm_backward_case(int64_t N, int64_t C, Along along) {
-  Case c{.name = label({N, C}) + " along " + std::to_string(static_cast<int>(along)),
+Case layernorm_backward_case(int64_t N, int64_t C, Along along, Again again) {
+  Case c{.name = label({N, C}) + " along " + std::to_string(static_cast<int>(along)) + " again " +
+                 std::to_string(static_cast<int>(again)),
          .args = {{.name = "dsum", .shape = {N, C}, .role = along == Along::over ? Role::inout : Role::output},
                   {.name = "dweight", .shape = {C}, .role = Role::inout},
                   {.name = "dbias", .shape = {C}, .role = Role::inout},
-                  {.name = "dout", .shape = {N, C}},
+                  {.name = "dout", .shape = {N, C}, .role = again == Again::over_dout ? Role::inout : Role::input},
                   {.name = "sum", .shape = {N, C}},
                   {.name = "weight", .shape = {C}},
                   {.name = "mean", .shape = {N}},
@@ -297,17 +300,23 @@ Case layernorm_backward_case(int64_t N, int64_t C, Along along) {
                ops.add_layernorm_backward({.dsum = t["dsum"],
                                            .dweight = t["dweight"],
                                            .dbias = t["dbias"],
+                                           .out = again == Again::none    ? Tensor()
+                                                  : again == Again::apart ? t["out"]
+                                                                          : t["dout"],
                                            .dresidual = along == Along::none    ? Tensor()
                                                         : along == Along::apart ? t["dresidual"]
                                                                                 : t["dsum"],
                                            .dout = t["dout"],
                                            .sum = t["sum"],
                                            .weight = t["weight"],
+                                           .bias = again != Again::none ? t["bias"] : Tensor(),
                                            .mean = t["mean"],
                                            .rstd = t["rstd"]});
              },
          .length = N + C};
   if (along == Along::apart) c.args.push_back({.name = "dresidual", .shape = {N, C}});
+  if (again != Again::none) c.args.push_back({.name = "bias", .shape = {C}});
+  if (again == Again::apart) c.args.push_back({.name = "out", .shape = {N, C}, .role = Role::output});
   return c;
 }
 
@@ -315,8 +324,34 @@ TEST_P(CpuOps, AddLayerNormBackward) {
   std::vector<std::pair<int64_t, int64_t>> shapes = {{70, 768}, {1500, 9}};
   for (size_t i = 0; i < std::size(kSizes); ++i) shapes.push_back({size_at(4 * i + 1), kSizes[i]});
   for (const auto& [N, C] : shapes) {
-    for (const Along along : {Along::none, Along::apart, Along::over}) check(layernorm_backward_case(N, C, along));
+    for (const Along along : {Along::none, Along::apart, Along::over}) {
+      for (const Again again : {Again::none, Again::apart, Again::over_dout}) {
+        check(layernorm_backward_case(N, C, along, again));
+      }
+    }
   }
+}
+
+// What is not kept from the forward pass comes back bit for bit.
+TEST_P(CpuOps, AddLayerNormBackwardGivesTheOutputAgain) {
+  const Case forward = layernorm_case(70, 769, Sum::none);
+  Arguments f(forward, 0);
+  ThreadPool pool(2);
+  const std::unique_ptr<Ops> cpu = make_ops("cpu", pool);
+  forward.run(*cpu, f);
+  std::vector<float> dsum(70 * 769), out(dsum.size()), dweight(769), dbias(769);
+  const auto tensor = [](std::vector<float>& v, const Shape& shape) { return Tensor(v.data(), DType::f32, shape); };
+  cpu->add_layernorm_backward({.dsum = tensor(dsum, {70, 769}),
+                               .dweight = tensor(dweight, {769}),
+                               .dbias = tensor(dbias, {769}),
+                               .out = tensor(out, {70, 769}),
+                               .dout = f["out"],
+                               .sum = f["residual"],
+                               .weight = f["weight"],
+                               .bias = f["bias"],
+                               .mean = f["mean"],
+                               .rstd = f["rstd"]});
+  EXPECT_EQ(std::memcmp(out.data(), f["out"].data, f["out"].bytes()), 0);
 }
 
 enum class Epilogue { none, bias, gelu, bias_gelu, dgelu, accumulate, accumulate_bias };
@@ -381,6 +416,10 @@ TEST_P(CpuOps, Gelu) {
     check({.name = label({n}),
            .args = {{.name = "out", .shape = {n}, .role = Role::output}, {.name = "in", .shape = {n}, .scale = 3}},
            .run = [](Ops& ops, const Arguments& t) { ops.gelu({.out = t["out"], .in = t["in"]}); },
+           .length = 4});
+    check({.name = label({n}) + " in place",
+           .args = {{.name = "x", .shape = {n}, .role = Role::inout, .scale = 3}},
+           .run = [](Ops& ops, const Arguments& t) { ops.gelu({.out = t["x"], .in = t["x"]}); },
            .length = 4});
   }
 }

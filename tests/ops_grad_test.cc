@@ -106,8 +106,8 @@ TEST_F(Gradient, AddLayerNorm) {
     };
     loss();
     Values dsum = dsum0, dweight = dweight0, dbias = dbias0;
-    ref::add_layernorm_backward<double>(dsum.data(), dweight.data(), dbias.data(), dsum.data(), dout.data(), sum.data(),
-                                        weight.data(), mean.data(), rstd.data(), N, C);
+    ref::add_layernorm_backward<double>(dsum.data(), dweight.data(), dbias.data(), nullptr, dsum.data(), dout.data(),
+                                        sum.data(), weight.data(), nullptr, mean.data(), rstd.data(), N, C);
     expect_gradient("in", in, dsum, loss);
     expect_gradient("residual", residual, dsum, loss);
     expect_gradient("weight", weight, added(dweight, dweight0), loss);

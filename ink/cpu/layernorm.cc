@@ -52,6 +52,7 @@ void layernorm_rows(const AddLayerNorm& a, int64_t begin, int64_t end) {
 void layernorm_backward_rows(const AddLayerNormBackward& a, float* partial, int64_t begin, int64_t end) {
   const int64_t C = a.dsum.cols();
   const float* weight = a.weight.f32();
+  const float* bias = a.bias.f32();
   float* dweight = partial;
   float* dbias = partial + C;
   std::fill(partial, partial + 2 * C, 0.0f);
@@ -60,6 +61,7 @@ void layernorm_backward_rows(const AddLayerNormBackward& a, float* partial, int6
     const float* sum = a.sum.f32() + n * C;
     const float* dresidual = a.dresidual ? a.dresidual.f32() + n * C : nullptr;
     float* dsum = a.dsum.f32() + n * C;
+    float* out = a.out ? a.out.f32() + n * C : nullptr;
     const float mean = a.mean.f32()[n], rstd = a.rstd.f32()[n];
     const auto x_hat = [&](auto d, int64_t i) HWY_ATTR {
       return hn::Mul(hn::Sub(hn::LoadU(d, sum + i), hn::Set(d, mean)), hn::Set(d, rstd));
@@ -76,6 +78,7 @@ void layernorm_backward_rows(const AddLayerNormBackward& a, float* partial, int6
       hn::StoreU(hn::MulAdd(hn::Set(d, rstd), centred, along), d, dsum + i);
       hn::StoreU(hn::MulAdd(dy, x, hn::LoadU(d, dweight + i)), d, dweight + i);
       hn::StoreU(hn::Add(dy, hn::LoadU(d, dbias + i)), d, dbias + i);
+      if (out != nullptr) hn::StoreU(hn::MulAdd(x, hn::LoadU(d, weight + i), hn::LoadU(d, bias + i)), d, out + i);
     });
   }
 }

@@ -41,6 +41,7 @@ struct Gpt2::Impl {
   void set_size(int64_t batch, int64_t context);
   void load_tokens(std::span<const int32_t> tokens, int64_t batch, int64_t context);
   void load_targets(std::span<const int32_t> targets);
+  void block_forward(size_t l, const Tensor& residual, const Tensor& branch);
   void forward();
   void clear_small_grads();
   void backward(bool accumulate);
@@ -76,40 +77,45 @@ void Gpt2::Impl::load_targets(std::span<const int32_t> targets) {
   ops.upload(x.targets, targets.data());
 }
 
-// From tokens to the last layer norm. Each layer norm also adds the branch before it to the residual stream.
+// One block as far as the hidden layer of its MLP, which is all that its backward pass wants. The layer norms also add
+// the branch before them to the residual stream; an empty one leaves the stream as it is.
+void Gpt2::Impl::block_forward(size_t l, const Tensor& residual, const Tensor& branch) {
+  const BlockWeights& p = w.blocks[l];
+  const BlockActivations& a = x.blocks[l];
+  ops.add_layernorm({.in = branch,
+                     .residual = residual,
+                     .weight = p.ln1,
+                     .bias = p.ln1_bias,
+                     .sum = a.residual1,
+                     .out = x.ln,
+                     .mean = a.ln1_mean,
+                     .rstd = a.ln1_rstd,
+                     .eps = config.eps});
+  ops.gemm({.a = x.ln, .b = p.qkv, .bias = p.qkv_bias, .out = a.qkv, .trans_b = true});
+  ops.attention({.qkv = a.qkv, .out = a.att, .lse = a.lse, .heads = static_cast<int>(config.heads)});
+  ops.gemm({.a = a.att, .b = p.att_proj, .bias = p.att_proj_bias, .out = x.branch, .trans_b = true});
+  ops.add_layernorm({.in = x.branch,
+                     .residual = a.residual1,
+                     .weight = p.ln2,
+                     .bias = p.ln2_bias,
+                     .sum = a.residual2,
+                     .out = x.ln,
+                     .mean = a.ln2_mean,
+                     .rstd = a.ln2_rstd,
+                     .eps = config.eps});
+  ops.gemm({.a = x.ln, .b = p.fc, .bias = p.fc_bias, .out = x.gelu, .gelu_in = a.fc, .trans_b = true});
+}
+
+// From tokens to the last layer norm.
 void Gpt2::Impl::forward() {
-  const int heads = static_cast<int>(config.heads);
   Tensor residual = x.blocks[0].residual1;
   Tensor branch;  // nothing to add yet
   ops.embed({.out = residual, .tokens = x.tokens, .wte = w.wte, .wpe = w.wpe});
-
   for (size_t l = 0; l < x.blocks.size(); ++l) {
+    block_forward(l, residual, branch);
     const BlockWeights& p = w.blocks[l];
-    const BlockActivations& a = x.blocks[l];
-    ops.add_layernorm({.in = branch,
-                       .residual = residual,
-                       .weight = p.ln1,
-                       .bias = p.ln1_bias,
-                       .sum = a.residual1,
-                       .out = a.ln1,
-                       .mean = a.ln1_mean,
-                       .rstd = a.ln1_rstd,
-                       .eps = config.eps});
-    ops.gemm({.a = a.ln1, .b = p.qkv, .bias = p.qkv_bias, .out = a.qkv, .trans_b = true});
-    ops.attention({.qkv = a.qkv, .out = a.att, .lse = a.lse, .heads = heads});
-    ops.gemm({.a = a.att, .b = p.att_proj, .bias = p.att_proj_bias, .out = x.branch, .trans_b = true});
-    ops.add_layernorm({.in = x.branch,
-                       .residual = a.residual1,
-                       .weight = p.ln2,
-                       .bias = p.ln2_bias,
-                       .sum = a.residual2,
-                       .out = a.ln2,
-                       .mean = a.ln2_mean,
-                       .rstd = a.ln2_rstd,
-                       .eps = config.eps});
-    ops.gemm({.a = a.ln2, .b = p.fc, .bias = p.fc_bias, .out = a.gelu, .gelu_in = a.fc, .trans_b = true});
-    ops.gemm({.a = a.gelu, .b = p.fc_proj, .bias = p.fc_proj_bias, .out = x.branch, .trans_b = true});
-    residual = a.residual2;
+    ops.gemm({.a = x.gelu, .b = p.fc_proj, .bias = p.fc_proj_bias, .out = x.branch, .trans_b = true});
+    residual = x.blocks[l].residual2;
     branch = x.branch;
   }
   ops.add_layernorm({.in = branch,
@@ -147,65 +153,58 @@ void Gpt2::Impl::backward(bool accumulate) {
   ops.embed_backward({.dwte = dw.wte, .dwpe = dw.wpe, .dout = x.dresidual, .tokens = x.tokens});
 }
 
-// One layer. dresidual arrives as the gradient of the layer's output and leaves as that of its input.
+// One block. dresidual arrives as the gradient of the block's output and leaves as that of its input.
 void Gpt2::Impl::block_backward(size_t l, bool accumulate) {
   const BlockWeights &p = w.blocks[l], &d = dw.blocks[l];
   const BlockActivations& a = x.blocks[l];
-  const int heads = static_cast<int>(config.heads);
-
   // The gradients of a weight and a bias, where out = in · weightᵀ + bias.
   const auto linear_backward = [&](const Tensor& dout, const Tensor& in, const Tensor& dweight, const Tensor& dbias) {
     ops.gemm({.a = dout, .b = in, .out = dweight, .dbias = dbias, .trans_a = true, .accumulate = accumulate});
   };
 
-  // The activations that other layers have overwritten since.
-  if (options.recompute != Recompute::none) ops.gelu({.out = a.gelu, .in = a.fc});
-  if (options.recompute == Recompute::gelu_layernorm) {
-    ops.add_layernorm({.residual = a.residual1,
-                       .weight = p.ln1,
-                       .bias = p.ln1_bias,
-                       .out = a.ln1,
-                       .mean = a.ln1_mean,
-                       .rstd = a.ln1_rstd,
-                       .eps = config.eps});
-    ops.add_layernorm({.residual = a.residual2,
-                       .weight = p.ln2,
-                       .bias = p.ln2_bias,
-                       .out = a.ln2,
-                       .mean = a.ln2_mean,
-                       .rstd = a.ln2_rstd,
-                       .eps = config.eps});
-  }
+  // With one place for all blocks, it holds the last one's activations at first.
+  const bool kept = options.recompute == Recompute::none || l + 1 == x.blocks.size();
+  if (!kept) block_forward(l, a.residual1, Tensor());
 
-  linear_backward(x.dresidual, a.gelu, d.fc_proj, d.fc_proj_bias);
   ops.gemm({.a = x.dresidual, .b = p.fc_proj, .out = x.dfc, .dgelu_in = a.fc});
-  linear_backward(x.dfc, a.ln2, d.fc, d.fc_bias);
+  ops.gelu({.out = a.fc, .in = a.fc});  // fc itself is not needed any more
+  linear_backward(x.dresidual, a.fc, d.fc_proj, d.fc_proj_bias);
   ops.gemm({.a = x.dfc, .b = p.fc, .out = x.dln});
   ops.add_layernorm_backward({.dsum = x.dresidual,
                               .dweight = d.ln2,
                               .dbias = d.ln2_bias,
+                              .out = x.ln,
                               .dresidual = x.dresidual,
                               .dout = x.dln,
                               .sum = a.residual2,
                               .weight = p.ln2,
+                              .bias = p.ln2_bias,
                               .mean = a.ln2_mean,
                               .rstd = a.ln2_rstd});
+  linear_backward(x.dfc, x.ln, d.fc, d.fc_bias);
 
   linear_backward(x.dresidual, a.att, d.att_proj, d.att_proj_bias);
   ops.gemm({.a = x.dresidual, .b = p.att_proj, .out = x.datt});
-  ops.attention_backward(
-      {.dqkv = x.dqkv, .dout = x.datt, .qkv = a.qkv, .out = a.att, .lse = a.lse, .delta = x.delta, .heads = heads});
-  linear_backward(x.dqkv, a.ln1, d.qkv, d.qkv_bias);
+  ops.attention_backward({.dqkv = x.dqkv,
+                          .dout = x.datt,
+                          .qkv = a.qkv,
+                          .out = a.att,
+                          .lse = a.lse,
+                          .delta = x.delta,
+                          .heads = static_cast<int>(config.heads)});
   ops.gemm({.a = x.dqkv, .b = p.qkv, .out = x.dln});
   ops.add_layernorm_backward({.dsum = x.dresidual,
                               .dweight = d.ln1,
                               .dbias = d.ln1_bias,
+                              .out = x.ln,
                               .dresidual = x.dresidual,
                               .dout = x.dln,
                               .sum = a.residual1,
                               .weight = p.ln1,
+                              .bias = p.ln1_bias,
                               .mean = a.ln1_mean,
                               .rstd = a.ln1_rstd});
+  linear_backward(x.dqkv, x.ln, d.qkv, d.qkv_bias);
 }
 
 float Gpt2::Impl::mean_loss() {
@@ -245,7 +244,7 @@ void Gpt2::allocate() {
   const size_t needed = m.plan.bytes(), available = m.ops.memory();
   check(needed <= available, "the model needs {} but the {} device has {}; use {}a smaller model", human_bytes(needed),
         m.ops.name(), human_bytes(available),
-        m.options.training ? "a smaller --batch or --seq-len, --recompute or " : "");
+        m.options.training ? "a smaller --batch or --seq-len, --recompute block or " : "");
   m.memory = m.ops.allocate(needed);
   m.plan.bind(m.memory->data());
   m.w = weights_of(m.params, m.config.layers, &Param::weight);

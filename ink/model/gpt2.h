@@ -16,8 +16,9 @@
 
 namespace ink {
 
-// What the backward pass computes again instead of keeping it from the forward pass: llm.c's -r 0, 1, 2.
-enum class Recompute : uint8_t { none, gelu, gelu_layernorm };
+// Which products the backward pass computes again instead of keeping them from the forward pass: none, or all of a
+// block but its input. Layer norms and GELU are never kept, as making them again costs next to nothing.
+enum class Recompute : uint8_t { none, block };
 
 struct Gpt2Options {
   int64_t batch = 1;      // B, the largest batch

@@ -66,10 +66,10 @@ void plan_activations(Plan& plan, Activations& x, const Gpt2Config& config, cons
   const Shape rows = {b, t}, heads = {b, NH, t};
   const Shape channels = {b, t, C}, channels3 = {b, t, 3 * C}, channels4 = {b, t, 4 * C};
 
-  // A tensor that the backward pass needs again has its own place in every layer; all others share one.
-  const Keep keep = options.training ? Keep::own : Keep::shared;
-  const Keep keep_gelu = options.recompute == Recompute::none ? keep : Keep::shared;
-  const Keep keep_ln = options.recompute == Recompute::gelu_layernorm ? Keep::shared : keep;
+  // What the backward pass needs of every block has its own place in each; where it makes the block again, all blocks
+  // share one, and so they do where there is no backward pass.
+  const Keep keep_input = options.training ? Keep::own : Keep::shared;
+  const Keep keep = options.recompute == Recompute::block ? Keep::shared : keep_input;
 
   const auto add = [&](Tensor& slot, const char* name, const Shape& shape, DType dtype = DType::f32) {
     plan.add(&slot, "activations", name, dtype, shape);
@@ -83,21 +83,17 @@ void plan_activations(Plan& plan, Activations& x, const Gpt2Config& config, cons
       plan.add(&slot, "activations", how == Keep::own ? fmt::format("h.{}.{}", l, name) : name, DType::f32, shape, how);
     };
     BlockActivations& a = x.blocks[l];
-    add_block(a.residual1, "residual1", channels, keep);
-    add_block(a.ln1, "ln_1", channels, keep_ln);
+    add_block(a.residual1, "residual1", channels, keep_input);
     add_block(a.ln1_mean, "ln_1.mean", rows, keep);
     add_block(a.ln1_rstd, "ln_1.rstd", rows, keep);
     add_block(a.qkv, "qkv", channels3, keep);
     add_block(a.att, "att", channels, keep);
     add_block(a.lse, "lse", heads, keep);
     add_block(a.residual2, "residual2", channels, keep);
-    add_block(a.ln2, "ln_2", channels, keep_ln);
     add_block(a.ln2_mean, "ln_2.mean", rows, keep);
     add_block(a.ln2_rstd, "ln_2.rstd", rows, keep);
     add_block(a.fc, "fc", channels4, keep);
-    add_block(a.gelu, "gelu", channels4, keep_gelu);
   }
-  add(x.branch, "branch", channels);
   add(x.residual, "residual", channels);
   add(x.lnf, "ln_f", channels);
   add(x.lnf_mean, "ln_f.mean", rows);
@@ -105,15 +101,18 @@ void plan_activations(Plan& plan, Activations& x, const Gpt2Config& config, cons
   add(x.losses, "losses", rows);
 
   const auto add_scratch = [&](Tensor& slot, const char* name, const Shape& shape) {
-    plan.add(&slot, "scratch", name, DType::f32, shape);
+    plan.add(&slot, "scratch", name, DType::f32, shape, Keep::shared);
   };
   add_scratch(x.logits, "logits", {std::min(b * t, kLogitsRows), config.padded_vocab()});
+  add_scratch(x.ln, "ln", channels);
+  add_scratch(x.branch, "branch", channels);
+  add_scratch(x.gelu, "hidden", channels4);
   if (!options.training) return;
+  add_scratch(x.dln, "ln", channels);
+  add_scratch(x.datt, "branch", channels);
+  add_scratch(x.dfc, "hidden", channels4);
+  add_scratch(x.dqkv, "hidden", channels3);
   add_scratch(x.dresidual, "dresidual", channels);
-  add_scratch(x.dln, "dln", channels);
-  add_scratch(x.datt, "datt", channels);
-  add_scratch(x.dfc, "dfc", channels4);
-  add_scratch(x.dqkv, "dqkv", channels3);
   add_scratch(x.delta, "delta", heads);
 }
 

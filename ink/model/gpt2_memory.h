@@ -30,26 +30,27 @@ struct Weights {
 // The parameters (member = &Param::weight) or gradients (&Param::grad), once they are bound.
 Weights weights_of(const std::vector<Param>& params, int64_t layers, Tensor Param::*member);
 
-// What one layer leaves behind.
+// What one block leaves behind for its backward pass.
 struct BlockActivations {
-  Tensor residual1, ln1, ln1_mean, ln1_rstd;  // (B,T,C), (B,T,C), (B,T), (B,T)
-  Tensor qkv, att, lse;                       // (B,T,3C), (B,T,C), (B,NH,T)
-  Tensor residual2, ln2, ln2_mean, ln2_rstd;  // as ln1's
-  Tensor fc, gelu;                            // (B,T,4C)
+  Tensor residual1, ln1_mean, ln1_rstd;  // (B,T,C), (B,T), (B,T): the block's input, and its first layer norm's
+  Tensor qkv, att, lse;                  // (B,T,3C), (B,T,C), (B,NH,T)
+  Tensor residual2, ln2_mean, ln2_rstd;  // as the first layer norm's
+  Tensor fc;                             // (B,T,4C)
 };
 
 struct Activations {
   Tensor tokens, targets;  // (B,T) i32
   std::vector<BlockActivations> blocks;
-  Tensor branch;  // (B,T,C), what attention or the MLP is about to add to the residual stream
-  Tensor residual, lnf, lnf_mean, lnf_rstd;  // as ln1's
+  Tensor residual, lnf, lnf_mean, lnf_rstd;  // (B,T,C), (B,T,C), (B,T), (B,T)
   Tensor losses;                             // (B,T)
 
-  // Scratch.
-  Tensor logits;            // (rows,Vp), a chunk of them
-  Tensor dresidual;         // (B,T,C), the gradient that flows back along the residual stream
-  Tensor dln, datt;         // (B,T,C)
-  Tensor dfc, dqkv, delta;  // (B,T,4C), (B,T,3C), (B,NH,T)
+  // Scratch. Tensors in one line share their bytes: at most one of them is alive at a time.
+  Tensor logits;           // (rows,Vp), a chunk of them
+  Tensor ln, dln;          // (B,T,C)
+  Tensor branch, datt;     // (B,T,C); branch is what attention or the MLP is about to add to the residual stream
+  Tensor gelu, dfc, dqkv;  // (B,T,4C), (B,T,4C), (B,T,3C)
+  Tensor dresidual;        // (B,T,C), the gradient that flows back along the residual stream
+  Tensor delta;            // (B,NH,T)
 };
 
 // Declares every parameter, then its gradient and optimizer state as far as the options ask for them.

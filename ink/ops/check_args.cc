@@ -51,9 +51,10 @@ bool fits(const AddLayerNorm& a) {
 
 bool fits(const AddLayerNormBackward& a) {
   const int64_t rows = a.dsum.rows(), cols = a.dsum.cols();
-  return is_f32(a.dsum, rows, cols) && is_empty_or_f32(a.dresidual, rows, cols) && is_f32(a.dout, rows, cols) &&
-         is_f32(a.sum, rows, cols) && is_f32(a.weight, cols) && is_f32(a.dweight, cols) && is_f32(a.dbias, cols) &&
-         is_f32(a.mean, rows) && is_f32(a.rstd, rows);
+  return is_f32(a.dsum, rows, cols) && is_empty_or_f32(a.dresidual, rows, cols) && is_empty_or_f32(a.out, rows, cols) &&
+         (!a.out || is_f32(a.bias, cols)) && is_f32(a.dout, rows, cols) && is_f32(a.sum, rows, cols) &&
+         is_f32(a.weight, cols) && is_f32(a.dweight, cols) && is_f32(a.dbias, cols) && is_f32(a.mean, rows) &&
+         is_f32(a.rstd, rows);
 }
 
 bool fits(const Gemm& a) {

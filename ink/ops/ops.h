@@ -36,8 +36,9 @@ struct AddLayerNorm {
 // With x̂ = (sum - mean) · rstd and g = dout · weight, each row:
 //   dsum = dresidual + rstd · (g - mean(g) - x̂ · mean(g · x̂));  dweight += Σ_rows dout · x̂;  dbias += Σ_rows dout.
 // dresidual (N,C) is the gradient that reaches sum along the residual stream: it may be dsum, or empty for none.
+//   out = x̂ · weight + bias, what the forward pass gave and did not keep; it may be dout. out and bias may be empty.
 struct AddLayerNormBackward {
-  Tensor dsum, dweight, dbias, dresidual, dout, sum, weight, mean, rstd;
+  Tensor dsum, dweight, dbias, out, dresidual, dout, sum, weight, bias, mean, rstd;
 };
 
 // out(M,N) = epilogue(op(a) · op(b) + bias), op transposing where the flag says. With accumulate, out += that.
@@ -55,7 +56,8 @@ struct Gemm {
   bool accumulate = false;
 };
 
-// out = gelu(in), the tanh form: 0.5·x·(1 + tanh(√(2/π)·(x + 0.044715·x³))). Used to recompute what gemm fused.
+// out = gelu(in), the tanh form: 0.5·x·(1 + tanh(√(2/π)·(x + 0.044715·x³))), for what gemm fused and nobody kept. out
+// may be in.
 struct Gelu {
   Tensor out, in;
 };

@@ -58,11 +58,11 @@ void add_layernorm(Real* sum, Real* out, Real* mean, Real* rstd, const Real* in,
   }
 }
 
-// dresidual may be null.
+// dresidual, and out with bias, may be null.
 template <class Real>
-void add_layernorm_backward(Real* dsum, Real* dweight, Real* dbias, const Real* dresidual, const Real* dout,
-                            const Real* sum, const Real* weight, const Real* mean, const Real* rstd, int64_t N,
-                            int64_t C) {
+void add_layernorm_backward(Real* dsum, Real* dweight, Real* dbias, Real* out, const Real* dresidual, const Real* dout,
+                            const Real* sum, const Real* weight, const Real* bias, const Real* mean, const Real* rstd,
+                            int64_t N, int64_t C) {
   std::vector<double> dw(C, 0), db(C, 0);
   for (int64_t n = 0; n < N; ++n) {
     const auto x_hat = [&](int64_t c) { return (double{sum[n * C + c]} - mean[n]) * rstd[n]; };
@@ -76,9 +76,10 @@ void add_layernorm_backward(Real* dsum, Real* dweight, Real* dbias, const Real* 
     mean_gx /= static_cast<double>(C);
     for (int64_t c = 0; c < C; ++c) {
       const auto dx = static_cast<Real>(rstd[n] * (g(c) - mean_g - x_hat(c) * mean_gx));
-      dsum[n * C + c] = dresidual != nullptr ? dresidual[n * C + c] + dx : dx;
       dw[c] += dout[n * C + c] * x_hat(c);
       db[c] += dout[n * C + c];
+      if (out != nullptr) out[n * C + c] = static_cast<Real>(x_hat(c) * weight[c] + bias[c]);
+      dsum[n * C + c] = dresidual != nullptr ? dresidual[n * C + c] + dx : dx;
     }
   }
   for (int64_t c = 0; c < C; ++c) {

@@ -28,8 +28,9 @@ void RefOps::add_layernorm(const AddLayerNorm& a) {
 
 void RefOps::add_layernorm_backward(const AddLayerNormBackward& a) {
   assert(fits(a));
-  ref::add_layernorm_backward(a.dsum.f32(), a.dweight.f32(), a.dbias.f32(), a.dresidual.f32(), a.dout.f32(),
-                              a.sum.f32(), a.weight.f32(), a.mean.f32(), a.rstd.f32(), a.dsum.rows(), a.dsum.cols());
+  ref::add_layernorm_backward(a.dsum.f32(), a.dweight.f32(), a.dbias.f32(), a.out.f32(), a.dresidual.f32(),
+                              a.dout.f32(), a.sum.f32(), a.weight.f32(), a.bias.f32(), a.mean.f32(), a.rstd.f32(),
+                              a.dsum.rows(), a.dsum.cols());
 }
 
 void RefOps::gemm(const Gemm& a) {
