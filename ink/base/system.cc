@@ -1,5 +1,6 @@
 #include "ink/base/system.h"
 
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -21,6 +22,17 @@ size_t physical_memory() {
     if (std::ifstream file(path); file >> limit && limit > 0) bytes = std::min(bytes, limit);
   }
   return bytes;
+}
+
+size_t peak_memory() {
+  rusage usage = {};
+  ::getrusage(RUSAGE_SELF, &usage);
+#ifdef __APPLE__
+  constexpr size_t kUnit = 1;
+#else
+  constexpr size_t kUnit = 1024;
+#endif
+  return static_cast<size_t>(usage.ru_maxrss) * kUnit;
 }
 
 int hardware_threads() { return std::max(1, static_cast<int>(std::thread::hardware_concurrency())); }

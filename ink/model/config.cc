@@ -76,6 +76,10 @@ int64_t Gpt2Config::parameters() const {
   return total;
 }
 
+double Gpt2Config::flops_per_token(int64_t seq_len) const {
+  return 6.0 * static_cast<double>(parameters()) + 6.0 * static_cast<double>(layers * channels * seq_len);
+}
+
 void Gpt2Config::validate(std::string_view where) const {
   // Generous for any GPT, and small enough that no product of dimensions comes near 2^63.
   check_range(where, "context", context, int64_t{1} << 20);

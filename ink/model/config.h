@@ -22,6 +22,10 @@ struct Gpt2Config {
   int64_t head_size() const { return channels / heads; }
   int64_t parameters() const;  // without padding
 
+  // FLOPs of forward and backward for one token, as PaLM (Chowdhery et al. 2022, appendix B) and llm.c count them: six
+  // a parameter, and attention's products over the causal half of a sequence of seq_len.
+  double flops_per_token(int64_t seq_len) const;
+
   // Throws Error (prefixed with where) if a dimension is out of its range or channels is not a multiple of heads.
   void validate(std::string_view where) const;
 

@@ -31,14 +31,15 @@ class Progress {
  public:
   // terminal: rewrite one line in place. Otherwise a line every log_every steps, and the first and last.
   Progress(std::FILE* out, bool terminal, int64_t log_every);
+  virtual ~Progress() = default;
 
   // A line of its own, above the live line.
   void note(std::string_view text);
-  void step(const StepReport& report);
+  virtual void step(const StepReport& report);
   void validation(int64_t step, double loss);
   void sample(int64_t step, std::string_view text);
   // Ends the live line; on a terminal draws the curve.
-  void finish();
+  virtual void finish();
 
  private:
   void clear_line();

@@ -18,12 +18,6 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-// FLOPs of forward and backward for one token, as PaLM (Chowdhery et al. 2022, appendix B) and llm.c count them: six a
-// parameter, and attention's products over the causal half.
-double flops_per_token(const Gpt2Config& c, int64_t seq_len) {
-  return 6.0 * static_cast<double>(c.parameters()) + 6.0 * static_cast<double>(c.layers * c.channels * seq_len);
-}
-
 constexpr double kSmoothing = 0.95;
 }  // namespace
 
@@ -141,7 +135,7 @@ void Trainer::measure_speed(StepReport& report) {
   }
   report.tokens_per_second = smoothed_speed_;
   if (peak_flops_ > 0) {
-    report.peak_share = smoothed_speed_ * flops_per_token(model_->config(), options_.seq_len) / peak_flops_;
+    report.peak_share = smoothed_speed_ * model_->config().flops_per_token(options_.seq_len) / peak_flops_;
   }
   const auto left = static_cast<double>(steps() - report.step - 1);
   report.eta_seconds = left * static_cast<double>(options_.total_batch) / smoothed_speed_;
