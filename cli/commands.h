@@ -16,6 +16,7 @@ void add_data_command(CLI::App& app);
 void add_tokenizer_command(CLI::App& app);
 void add_convert_command(CLI::App& app);
 void add_info_command(CLI::App& app);
+void add_bench_command(CLI::App& app);
 
 // Rewrites the arguments of `ink train` (program name and subcommand not included) to long options: llm.c's short
 // flags, and the options of --config FILE and of a resumed run's run.toml, which those on the command line override.

@@ -1,5 +1,5 @@
 // ink info: what a file or folder is, or what this program can do.
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <memory>
 
@@ -28,6 +28,8 @@ void print_program() {
   for (const DeviceInfo& device : devices()) {
     print_row(device.name, make_ops(device.name, pool)->description());
   }
+  fmt::print("\ninstructions\n");
+  print_row("--isa", fmt::format("{}", fmt::join(instruction_sets(), ", ")));
   fmt::print("\ndownloads\n");
   print_row("data sets", download_library());
   fmt::print("\nmodels\n");

@@ -66,6 +66,7 @@ int run(int argc, char** argv) {
   ink::add_tokenizer_command(app);
   ink::add_convert_command(app);
   ink::add_info_command(app);
+  ink::add_bench_command(app);
 
   std::vector<std::string> arguments(argv + 1, argv + argc);
   if (!arguments.empty() && arguments.front() == "train") {

@@ -7,6 +7,7 @@
 #include <type_traits>
 
 #include "ink/base/parallel.h"
+#include "ink/cpu/isa.h"
 #include "ink/infer/sampler.h"
 #include "ink/ops/device.h"
 
@@ -24,19 +25,33 @@ CLI::Option* require_number(CLI::Option* option) {
 struct DeviceOptions {
   std::string device = "cpu";
   int threads = 0;
+  std::string isa;  // empty: the best
 };
 
-inline void add_device_options(CLI::App& command, DeviceOptions& options) {
-  command.add_option("--device", options.device, "Where to compute: see `ink info`")->capture_default_str();
+inline void add_thread_options(CLI::App& command, DeviceOptions& options) {
   require_number<int>(command.add_option("--threads", options.threads,
                                          "CPU threads; 0 for all. The results are the same for any number"))
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
+  command.add_option("--isa", options.isa,
+                     "The best vector instructions to use, as avx2; by default all the machine has, see `ink info`");
+}
+
+inline void add_device_options(CLI::App& command, DeviceOptions& options) {
+  command.add_option("--device", options.device, "Where to compute: see `ink info`")->capture_default_str();
+  add_thread_options(command, options);
+}
+
+// Limits the instructions, and returns the number of threads.
+inline int apply_thread_options(const DeviceOptions& options) {
+  if (!options.isa.empty()) limit_instruction_set(options.isa);
+  return options.threads;
 }
 
 // The threads and operations that a command runs on.
 struct Device {
-  explicit Device(const DeviceOptions& options) : pool(options.threads), ops(make_ops(options.device, pool)) {}
+  explicit Device(const DeviceOptions& options)
+      : pool(apply_thread_options(options)), ops(make_ops(options.device, pool)) {}
   ThreadPool pool;
   std::unique_ptr<Ops> ops;
 };

@@ -125,7 +125,7 @@ void require_matching_optimizer(const CLI::App& command, const std::string& opti
 
 // The options as an option file: what --resume reads.
 std::string to_toml(const CLI::App& command, const std::string& optimizer) {
-  std::vector<std::string> left_out = {"help", "config", "resume", "overwrite", "dry-run", "threads"};
+  std::vector<std::string> left_out = {"help", "config", "resume", "overwrite", "dry-run", "threads", "isa"};
   for (std::string& name : options_of_other_optimizers(optimizer)) left_out.push_back(std::move(name));
   std::string text = "# The options of this run, as `ink train --config` reads them.\n";
   for (const CLI::Option* option : command.get_options()) {

@@ -1,0 +1,119 @@
+// ink bench: how fast this machine computes a step of training, and how fast it could.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "ink/base/file.h"
+#include "ink/bench/bench_ops.h"
+#include "ink/bench/bench_train.h"
+#include "ink/bench/machine.h"
+
+namespace ink {
+
+namespace {
+
+struct BenchCommand {
+  bench::OpsOptions ops;
+  bench::TrainBenchOptions train;
+  bench::Workload workload;
+  std::string recompute = "none";
+  DeviceOptions device;
+  std::string json;
+};
+
+void add_common_options(CLI::App& command, BenchCommand& b) {
+  command.add_option("--model", b.workload.model, "A size, as `ink info` lists them")->capture_default_str();
+  require_number<int64_t>(command.add_option("--batch", b.workload.batch, "Sequences in one forward pass"))
+      ->capture_default_str();
+  require_number<int64_t>(command.add_option("--seq-len", b.workload.seq_len, "Tokens in a sequence; 0: the context"))
+      ->capture_default_str();
+  command.add_option("--json", b.json, "Write all figures to this file too; -: to standard output instead of tables");
+}
+
+void add_ops_options(CLI::App& command, BenchCommand& b) {
+  command.add_option("--device", b.ops.devices, "Devices to compare, as cpu,ref: see `ink info`")
+      ->delimiter(',')
+      ->capture_default_str();
+  command.add_option("--ops", b.ops.ops, "Operations, as gemm,attention; by default all")->delimiter(',');
+  require_number<int64_t>(command.add_option("--repeat", b.ops.repeat, "Timed runs of a case, at most"))
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 30))
+      ->capture_default_str();
+  require_number<double>(
+      command.add_option("--seconds", b.ops.seconds, "Time for a case, about; what takes longer runs once"))
+      ->check(CLI::Range(0.0, 1e6))
+      ->capture_default_str();
+}
+
+void add_train_options(CLI::App& command, BenchCommand& b) {
+  command.add_option("--recompute", b.recompute, "As in ink train: none or block")
+      ->check(CLI::IsMember({"none", "block"}))
+      ->capture_default_str();
+  require_number<int64_t>(command.add_option("--steps", b.train.steps, "Steps that count, after two that do not"))
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 30))
+      ->capture_default_str();
+  command.add_flag("--scaling", b.train.scaling, "Also with one thread, two, and so on");
+}
+
+void note(const std::string& line) {
+  if (isatty(STDERR_FILENO) != 0) fmt::print(stderr, "{}\n", line);
+}
+
+// The training goes first: its peak of memory is the process's.
+void run_bench(const BenchCommand& b, bool ops, bool train) {
+  ThreadPool pool(apply_thread_options(b.device));
+  bench::Report report;
+  bench::OpsOptions ops_options = b.ops;
+  bench::TrainBenchOptions train_options = b.train;
+  ops_options.workload = train_options.workload = b.workload;
+  train_options.device = train && !ops ? b.device.device : ops_options.devices.front();
+  train_options.recompute = b.recompute == "block" ? Recompute::block : Recompute::none;
+  if (train) {
+    note("training");
+    report.train = bench_train(train_options, pool);
+  }
+  if (ops) report.ops = bench_ops(ops_options, pool, note);
+  note("peaks of the machine");
+  report.machine = bench::describe_machine(
+      INK_VERSION, ops ? ops_options.devices : std::vector<std::string>{train_options.device}, pool);
+  if (report.train) add_floor(*report.train, report.machine.peaks);
+  const std::string json = b.json.empty() ? "" : to_json(report);
+  if (!b.json.empty() && b.json != "-") write_file(b.json, json);
+  fmt::print("{}", b.json == "-" ? json : to_markdown(report));
+}
+
+}  // namespace
+
+void add_bench_command(CLI::App& app) {
+  CLI::App& command = *app.add_subcommand("bench", "Measure the speed of operations and of training");
+  command.require_subcommand(1);
+
+  CLI::App& ops = *command.add_subcommand("ops", "Every operation of a training step, on its own");
+  const auto o = std::make_shared<BenchCommand>();
+  add_common_options(ops, *o);
+  add_ops_options(ops, *o);
+  add_thread_options(ops, o->device);
+  ops.callback([o] { run_bench(*o, true, false); });
+
+  CLI::App& train = *command.add_subcommand("train", "Training steps on random weights and tokens, and their parts");
+  const auto t = std::make_shared<BenchCommand>();
+  add_common_options(train, *t);
+  add_train_options(train, *t);
+  add_device_options(train, t->device);
+  train.callback([t] { run_bench(*t, false, true); });
+
+  CLI::App& all = *command.add_subcommand("all", "Both; the steps run on the first device");
+  const auto a = std::make_shared<BenchCommand>();
+  add_common_options(all, *a);
+  add_ops_options(all, *a);
+  add_train_options(all, *a);
+  add_thread_options(all, a->device);
+  all.callback([a] { run_bench(*a, true, true); });
+}
+
+}  // namespace ink
