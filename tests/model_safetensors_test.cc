@@ -40,21 +40,22 @@ class Safetensors : public ::testing::Test {
 };
 
 SafetensorsTensor floats_tensor(std::string name, std::vector<int64_t> shape, std::vector<float> values) {
-  return {std::move(name), DType::f32, std::move(shape), [values = std::move(values)](std::span<std::byte> out) {
-            ASSERT_EQ(out.size(), values.size() * sizeof(float));
-            std::ranges::copy(std::as_bytes(std::span(values)), out.begin());
+  return {std::move(name), DType::f32, std::move(shape),
+          [values = std::move(values)](size_t begin, std::span<std::byte> out) {
+            ASSERT_LE(begin + out.size(), values.size() * sizeof(float));
+            std::ranges::copy(std::as_bytes(std::span(values)).subspan(begin, out.size()), out.begin());
           }};
 }
 
 TEST_F(Safetensors, RoundTripsEveryType) {
   const auto halves = [](std::vector<uint16_t> bits) {
-    return [bits](std::span<std::byte> out) { std::memcpy(out.data(), bits.data(), out.size()); };
+    return [bits](size_t, std::span<std::byte> out) { std::memcpy(out.data(), bits.data(), out.size()); };
   };
   const std::vector<SafetensorsTensor> tensors = {
       floats_tensor("z", {2, 3}, {1, -2, 0.5f, 1e-40f, std::numeric_limits<float>::infinity(), -0.0f}),
       {"half", DType::f16, {3}, halves({0x3c00, 0xc000, 0x0001})},
       {"brain", DType::bf16, {1, 1, 1, 1, 2}, halves({0x3f80, 0xc000})},
-      {"int", DType::i32, {1}, [](std::span<std::byte> out) { std::memset(out.data(), 7, out.size()); }},
+      {"int", DType::i32, {1}, [](size_t, std::span<std::byte> out) { std::memset(out.data(), 7, out.size()); }},
       floats_tensor("scalar", {}, {42}),
       floats_tensor("empty", {0, 5}, {}),
   };
@@ -188,11 +189,27 @@ TEST_F(Safetensors, WritesWholeOrNotAtAll) {
   write_safetensors(path_, std::vector{floats_tensor("a", {1}, {1})});
   const std::string before = read_file(path_);
   const std::vector<SafetensorsTensor> failing = {
-      floats_tensor("a", {1}, {2}), {"b", DType::f32, {1}, [](std::span<std::byte>) { throw Error("no more"); }}};
+      floats_tensor("a", {1}, {2}),
+      {"b", DType::f32, {1}, [](size_t, std::span<std::byte>) { throw Error("no more"); }}};
   expect_error([&] { write_safetensors(path_, failing); }, {"no more"});
   EXPECT_EQ(read_file(path_), before);
   EXPECT_EQ(std::distance(fs::directory_iterator(dir_.path()), fs::directory_iterator()), 1);
   expect_error([&] { write_safetensors(dir_ / "absent" / "x", failing); }, {"absent"});
+}
+
+TEST_F(Safetensors, WritesLargeTensorsInPieces) {
+  std::vector<float> values(700'001);  // some pieces and a rest
+  for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i);
+  write_safetensors(path_, std::vector{floats_tensor("a", {700'001}, values), floats_tensor("b", {1}, {-1})});
+  const SafetensorsFile file(path_);
+  std::vector<float> back(values.size()), part(5);
+  read_floats(file, "a", back);
+  EXPECT_TRUE(back == values);
+  read_floats(*file.find("a"), 699'996, part);
+  EXPECT_EQ(part, std::vector<float>(values.end() - 5, values.end()));
+  file.drop(*file.find("a"));  // what is dropped can be read again
+  read_floats(file, "a", back);
+  EXPECT_TRUE(back == values);
 }
 
 // Whatever byte is changed, the reader answers or refuses; it never reads outside the file.

@@ -94,6 +94,16 @@ MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
 }
 
+void MappedFile::drop(std::span<const std::byte> part) const {
+  // Pages that also hold something else stay.
+  const auto page = static_cast<size_t>(::sysconf(_SC_PAGE_SIZE));
+  const size_t begin = (static_cast<size_t>(part.data() - data_) + page - 1) / page * page;
+  const size_t part_end = static_cast<size_t>(part.data() - data_) + part.size();
+  const size_t end = part_end == size_ ? part_end : part_end / page * page;
+  // A hint: where it is refused, the pages stay.
+  if (begin < end) ::madvise(const_cast<std::byte*>(data_) + begin, end - begin, MADV_DONTNEED);
+}
+
 MappedFile::MappedFile(MappedFile&& other) noexcept
     : path_(std::move(other.path_)), data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
 

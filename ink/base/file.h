@@ -27,6 +27,10 @@ class MappedFile {
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   std::string_view text() const { return {reinterpret_cast<const char*>(data_), size_}; }
 
+  // Says that this part of bytes() is not needed soon: it stops to count as the process's memory. Reading it again is
+  // allowed, and reads the file again.
+  void drop(std::span<const std::byte> part) const;
+
  private:
   fs::path path_;
   const std::byte* data_ = nullptr;

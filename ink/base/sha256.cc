@@ -40,9 +40,15 @@ std::string sha256_hex(std::string_view data) {
 }
 
 std::string sha256_file(const std::filesystem::path& path) {
+  constexpr size_t kPiece = size_t{1} << 24;
   const MappedFile file(path);
   Sha256 hash;
-  hash.update(file.bytes().data(), file.bytes().size());
+  for (std::span<const std::byte> rest = file.bytes(); !rest.empty();) {
+    const std::span<const std::byte> piece = rest.first(std::min(rest.size(), kPiece));
+    hash.update(piece.data(), piece.size());
+    file.drop(piece);
+    rest = rest.subspan(piece.size());
+  }
   return hash.hex();
 }
 

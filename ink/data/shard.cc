@@ -73,7 +73,9 @@ uint16_t largest_token(std::span<const uint16_t> tokens) {
 
 void check_vocab(const Shard& shard, int64_t vocab) {
   const std::span<const uint16_t> tokens = shard.tokens();
-  if (largest_token(tokens) < vocab) return;
+  const uint16_t largest = largest_token(tokens);
+  shard.drop();  // a data set may be larger than the memory
+  if (largest < vocab) return;
   const auto bad = std::find_if(tokens.begin(), tokens.end(), [&](uint16_t token) { return token >= vocab; });
   fail("{}: token {} at position {} is not below the vocabulary of {}; was it prepared with another tokenizer?",
        shard.path().string(), *bad, bad - tokens.begin(), vocab);

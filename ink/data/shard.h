@@ -28,6 +28,7 @@ class Shard {
 
   const fs::path& path() const { return file_.path(); }
   std::span<const uint16_t> tokens() const { return tokens_; }
+  void drop() const { file_.drop(file_.bytes()); }  // until they are read again, the tokens take no memory
 
  private:
   MappedFile file_;

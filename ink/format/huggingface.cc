@@ -109,6 +109,8 @@ std::string config_text(const Gpt2Config& config) {
 
 // --- weights ---
 
+constexpr size_t kPiece = size_t{1} << 16;  // elements that are on their way at a time: they stay in the cache
+
 // A tensor's shape in Hugging Face's file.
 std::vector<int64_t> file_shape(const ParamSpec& spec, const Gpt2Config& config) {
   const Shape shape = spec.shape(config);
@@ -170,9 +172,13 @@ class Weights {
     }
   }
 
-  void read(const std::string& name, std::span<float> out) const {
+  // Calls visit(entry) with the tensor's place in its file. Its memory is given back afterwards.
+  template <class Visit>
+  void read(const std::string& name, size_t elements, const Visit& visit) const {
     const Place& place = tensors_.at(name);
-    read_floats(*place.file, place.name, out);
+    const SafetensorsEntry& entry = find_floats(*place.file, place.name, elements);
+    visit(entry);
+    place.file->drop(entry);
   }
 
  private:
@@ -224,13 +230,22 @@ class Weights {
   // GPT-2's classifier is its embedding.
   void check_tied(const Gpt2Config& config) const {
     check_shape(kHead, {config.vocab, config.channels});
-    std::vector<float> head(static_cast<size_t>(config.vocab * config.channels)), wte(head.size());
-    read(kHead, head);
-    read("wte.weight", wte);
-    const Place& place = tensors_.at(kHead);
-    check(std::memcmp(head.data(), wte.data(), head.size() * sizeof(float)) == 0,
-          "{}: {} differs from wte.weight; a classifier that is not tied to the embedding is not supported",
-          place.file->path().string(), kHead);
+    const auto elements = static_cast<size_t>(config.vocab * config.channels);
+    bool same = true;
+    read(kHead, elements, [&](const SafetensorsEntry& head) {
+      read("wte.weight", elements, [&](const SafetensorsEntry& wte) {
+        std::vector<float> a, b;
+        for (size_t begin = 0; same && begin < elements; begin += a.size()) {
+          a.resize(std::min(kPiece, elements - begin));
+          b.resize(a.size());
+          read_floats(head, begin, a);
+          read_floats(wte, begin, b);
+          same = std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+        }
+      });
+    });
+    check(same, "{}: {} differs from wte.weight; a classifier that is not tied to the embedding is not supported",
+          tensors_.at(kHead).file->path().string(), kHead);
   }
 
   std::vector<std::unique_ptr<SafetensorsFile>> files_;
@@ -245,38 +260,71 @@ Gpt2Config read_huggingface_config(const fs::path& directory) {
   return config;
 }
 
+namespace {
+
+// Rows of a weight matrix out of the file, which holds it transposed.
+void load_transposed(const SafetensorsEntry& entry, const Tensor& w, Ops& ops) {
+  const int64_t rows = w.shape[0], cols = w.shape[1];
+  const int64_t step = std::max<int64_t>(32, static_cast<int64_t>(kPiece) / cols);
+  std::vector<float> in_file(static_cast<size_t>(step * cols)), values(in_file.size());
+  for (int64_t begin = 0; begin < rows; begin += step) {
+    const int64_t count = std::min(step, rows - begin);
+    for (int64_t c = 0; c < cols; ++c) {
+      const std::span<float> part(in_file.data() + c * count, static_cast<size_t>(count));
+      read_floats(entry, static_cast<size_t>(c * rows + begin), part);
+    }
+    transpose(in_file.data(), cols, count, values.data());
+    ops.upload(w.slice_rows(begin, count), values.data());
+  }
+}
+
+// A tensor that the file holds as it lies in memory.
+void load_straight(const SafetensorsEntry& entry, const Tensor& w, Ops& ops) {
+  const Tensor flat(w.data, w.dtype, {w.numel(), 1});
+  std::vector<float> values;
+  for (int64_t begin = 0; begin < w.numel(); begin += static_cast<int64_t>(values.size())) {
+    values.resize(std::min(kPiece, static_cast<size_t>(w.numel() - begin)));
+    read_floats(entry, static_cast<size_t>(begin), values);
+    ops.upload(flat.slice_rows(begin, static_cast<int64_t>(values.size())), values.data());
+  }
+}
+
+}  // namespace
+
 void load_huggingface(const fs::path& directory, Gpt2& model) {
   const Weights weights(directory);
   weights.check_complete(model.config());
-  std::vector<float> values, in_file;
   for (const Param& param : model.params()) {
     const Tensor& w = param.weight;
-    values.assign(static_cast<size_t>(w.numel()), 0.0f);
-    if (param.spec->transposed) {
-      in_file.resize(values.size());
-      weights.read(param.name, in_file);
-      transpose(in_file.data(), w.shape[1], w.shape[0], values.data());
-    } else {
-      const int64_t rows = param.spec->vocab_rows ? model.config().vocab : w.rows();
-      weights.read(param.name, std::span(values).first(static_cast<size_t>(rows * w.cols())));
-    }
-    model.ops().upload(w, values.data());
+    const int64_t rows = param.spec->vocab_rows ? model.config().vocab : w.rows();
+    weights.read(param.name, static_cast<size_t>(rows * w.cols()), [&](const SafetensorsEntry& entry) {
+      if (param.spec->transposed) {
+        load_transposed(entry, w, model.ops());
+      } else {
+        load_straight(entry, w.slice_rows(0, rows), model.ops());
+      }
+    });
+    model.ops().fill(w.slice_rows(rows, w.rows() - rows), 0);  // the padding of the vocabulary
   }
 }
 
 void save_huggingface(const fs::path& directory, const Gpt2& model) {
   std::vector<SafetensorsTensor> tensors;
-  std::vector<float> values;
+  std::vector<float> values, in_file;  // of one matrix that is transposed on its way
   for (const Param& param : model.params()) {
-    const auto fill = [&values, &model, &param](std::span<std::byte> out) {
+    const auto fill = [&values, &in_file, &model, &param](size_t begin, std::span<std::byte> out) {
       const Tensor& w = param.weight;
-      values.resize(static_cast<size_t>(w.numel()));
-      model.ops().download(values.data(), w);
-      if (param.spec->transposed) {
-        transpose(values.data(), w.shape[0], w.shape[1], reinterpret_cast<float*>(out.data()));
-      } else {
-        std::memcpy(out.data(), values.data(), out.size());  // without the padding of the vocabulary
+      if (!param.spec->transposed) {  // without the padding of the vocabulary
+        const Tensor part(w.data + begin, w.dtype, {static_cast<int64_t>(out.size() / sizeof(float))});
+        return model.ops().download(out.data(), part);
       }
+      if (begin == 0) {
+        values.resize(static_cast<size_t>(w.numel()));
+        in_file.resize(values.size());
+        model.ops().download(values.data(), w);
+        transpose(values.data(), w.shape[0], w.shape[1], in_file.data());
+      }
+      std::memcpy(out.data(), std::as_bytes(std::span(in_file)).data() + begin, out.size());
     };
     tensors.push_back({std::string(kPrefix) + param.name, DType::f32, file_shape(*param.spec, model.config()), fill});
   }

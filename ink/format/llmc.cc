@@ -64,6 +64,23 @@ Header read_header(const MappedFile& file) {
   return header;
 }
 
+// The first elements of a tensor in the file.
+void load_rows(std::span<const std::byte> in_file, bool bf16, const Tensor& rows, Ops& ops) {
+  if (!bf16) return ops.upload(rows, in_file.data());
+  constexpr int64_t kPiece = int64_t{1} << 16;  // elements on their way at a time: they stay in the cache
+  const Tensor flat(rows.data, rows.dtype, {rows.numel(), 1});
+  std::vector<float> values;
+  for (int64_t begin = 0; begin < flat.numel(); begin += kPiece) {
+    values.resize(static_cast<size_t>(std::min(kPiece, flat.numel() - begin)));
+    for (size_t i = 0; i < values.size(); ++i) {
+      uint16_t bits;
+      std::memcpy(&bits, in_file.data() + (static_cast<size_t>(begin) + i) * sizeof bits, sizeof bits);
+      values[i] = bf16_to_f32(bits);
+    }
+    ops.upload(flat.slice_rows(begin, static_cast<int64_t>(values.size())), values.data());
+  }
+}
+
 // Calls visit(param) in the file's order.
 template <class Params, class Visit>
 void for_each_in_file_order(Params params, const Visit& visit) {
@@ -81,23 +98,15 @@ Gpt2Config read_llmc_config(const std::filesystem::path& path) { return read_hea
 void load_llmc(const std::filesystem::path& path, Gpt2& model) {
   const MappedFile file(path);
   const Header header = read_header(file);
-  const std::byte* from = file.bytes().data() + kHeaderBytes;
-  std::vector<float> values;
+  std::span<const std::byte> rest = file.bytes().subspan(kHeaderBytes);
   for_each_in_file_order(model.params(), [&](Param& param) {
-    values.assign(static_cast<size_t>(param.weight.numel()), 0.0f);
-    const Gpt2Config& config = header.config;
-    const int64_t wanted = param.spec->vocab_rows ? config.vocab * param.weight.cols() : param.weight.numel();
-    if (header.bf16) {
-      for (int64_t i = 0; i < wanted; ++i) {
-        uint16_t bits;
-        std::memcpy(&bits, from + i * 2, sizeof bits);
-        values[static_cast<size_t>(i)] = bf16_to_f32(bits);
-      }
-    } else {
-      std::memcpy(values.data(), from, static_cast<size_t>(wanted) * sizeof(float));
-    }
-    model.ops().upload(param.weight, values.data());
-    from += static_cast<size_t>(header.numel(*param.spec)) * header.element_bytes();
+    const Tensor& w = param.weight;
+    const auto in_file = rest.first(static_cast<size_t>(header.numel(*param.spec)) * header.element_bytes());
+    const int64_t rows = param.spec->vocab_rows ? header.config.vocab : w.rows();  // without the file's padding
+    load_rows(in_file, header.bf16, w.slice_rows(0, rows), model.ops());
+    model.ops().fill(w.slice_rows(rows, w.rows() - rows), 0);
+    file.drop(in_file);
+    rest = rest.subspan(in_file.size());
   });
 }
 

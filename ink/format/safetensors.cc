@@ -25,6 +25,7 @@ using nlohmann::json;
 
 constexpr uint64_t kMaxHeader = 100'000'000;  // the limit of the format's own library
 constexpr size_t kLengthBytes = 8;
+constexpr size_t kPiece = size_t{1} << 20;  // bytes of a tensor that are in memory at a time when it is written
 
 // The format's types and the bytes of an element.
 constexpr std::array<std::pair<std::string_view, int64_t>, 16> kTypes = {{{"F32", 4},
@@ -169,25 +170,36 @@ const SafetensorsEntry* SafetensorsFile::find(const std::string& name) const {
   return found == entries_.end() ? nullptr : &found->second;
 }
 
-void read_floats(const SafetensorsFile& file, const std::string& name, std::span<float> out) {
+const SafetensorsEntry& find_floats(const SafetensorsFile& file, const std::string& name, size_t elements) {
   const SafetensorsEntry* entry = file.find(name);
   const std::string where = file.path().string();
   check(entry != nullptr, "{}: no tensor '{}'", where, name);
-  const bool wide = entry->dtype == "F32", bf16 = entry->dtype == "BF16";
-  check(wide || bf16 || entry->dtype == "F16", "{}: tensor '{}' has dtype {}; F32, F16 and BF16 can be read", where,
-        name, entry->dtype);
+  const bool wide = entry->dtype == "F32";
+  check(wide || entry->dtype == "BF16" || entry->dtype == "F16",
+        "{}: tensor '{}' has dtype {}; F32, F16 and BF16 can be read", where, name, entry->dtype);
+  check(entry->data.size() / (wide ? sizeof(float) : sizeof(uint16_t)) == elements,
+        "{}: tensor '{}' has the shape ({}), but {} elements are wanted", where, name, fmt::join(entry->shape, ", "),
+        elements);
+  return *entry;
+}
+
+void read_floats(const SafetensorsEntry& entry, size_t begin, std::span<float> out) {
+  const bool wide = entry.dtype == "F32", bf16 = entry.dtype == "BF16";
   const size_t element = wide ? sizeof(float) : sizeof(uint16_t);
-  check(entry->data.size() / element == out.size(), "{}: tensor '{}' has the shape ({}), but {} elements are wanted",
-        where, name, fmt::join(entry->shape, ", "), out.size());
+  const std::byte* from = entry.data.subspan(begin * element, out.size() * element).data();
   if (wide) {
-    std::ranges::copy(entry->data, std::as_writable_bytes(out).begin());
+    if (!out.empty()) std::memcpy(out.data(), from, out.size_bytes());
     return;
   }
   for (size_t i = 0; i < out.size(); ++i) {
     uint16_t bits;  // the data need not be aligned
-    std::memcpy(&bits, entry->data.data() + i * element, element);
+    std::memcpy(&bits, from + i * element, element);
     out[i] = bf16 ? bf16_to_f32(bits) : f16_to_f32(bits);
   }
+}
+
+void read_floats(const SafetensorsFile& file, const std::string& name, std::span<float> out) {
+  read_floats(find_floats(file, name, out.size()), 0, out);
 }
 
 void write_safetensors(const fs::path& path, std::span<const SafetensorsTensor> tensors,
@@ -228,9 +240,12 @@ void write_safetensors(const fs::path& path, std::span<const SafetensorsTensor> 
   file.write(text);
   std::vector<std::byte> buffer;
   for (const SafetensorsTensor& t : tensors) {
-    buffer.resize(bytes_of(t));
-    t.fill(buffer);
-    file.write(buffer.data(), buffer.size());
+    const size_t bytes = bytes_of(t);
+    for (size_t begin = 0; begin < bytes; begin += kPiece) {
+      buffer.resize(std::min(kPiece, bytes - begin));
+      t.fill(begin, buffer);
+      file.write(buffer.data(), buffer.size());
+    }
   }
   file.commit();
 }

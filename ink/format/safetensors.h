@@ -31,7 +31,8 @@ class SafetensorsFile {
   const fs::path& path() const { return file_.path(); }
   const std::map<std::string, SafetensorsEntry>& entries() const { return entries_; }
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
-  const SafetensorsEntry* find(const std::string& name) const;  // null if absent
+  const SafetensorsEntry* find(const std::string& name) const;                // null if absent
+  void drop(const SafetensorsEntry& entry) const { file_.drop(entry.data); }  // as MappedFile's
 
  private:
   MappedFile file_;
@@ -39,19 +40,24 @@ class SafetensorsFile {
   std::map<std::string, std::string> metadata_;
 };
 
-// One tensor to write: fill writes its bytes, so that only one tensor at a time is in memory twice.
+// One tensor to write: fill writes its bytes piece by piece, so that no tensor need be in memory twice.
 struct SafetensorsTensor {
   std::string name;
   DType dtype = DType::f32;
   std::vector<int64_t> shape;
-  std::function<void(std::span<std::byte> out)> fill;  // the whole tensor's bytes; called once, one tensor at a time
+  // Writes the bytes [begin, begin + out.size()) of the tensor. The pieces come in order, one tensor after another.
+  std::function<void(size_t begin, std::span<std::byte> out)> fill;
 };
 
 // Writes a file, whole or not at all, tensors in the order given, data aligned to 8 bytes.
 void write_safetensors(const fs::path& path, std::span<const SafetensorsTensor> tensors,
                        const std::map<std::string, std::string>& metadata = {});
 
-// The elements of a tensor widened to float. out holds as many elements. Throws Error for other dtypes.
+// A tensor of so many elements that read_floats can read: F32, F16 or BF16. Throws Error if there is none of the name.
+const SafetensorsEntry& find_floats(const SafetensorsFile& file, const std::string& name, size_t elements);
+// Its elements [begin, begin + out.size()), widened to float.
+void read_floats(const SafetensorsEntry& entry, size_t begin, std::span<float> out);
+// All of them: out holds as many elements. Throws Error as find_floats.
 void read_floats(const SafetensorsFile& file, const std::string& name, std::span<float> out);
 
 }  // namespace ink

@@ -50,11 +50,12 @@ OutlierDetector::State outliers_from_json(const json& j, const fs::path& path) {
 // Tensors are handed out in order, one at a time; an empty order is left out.
 void add_order(std::vector<SafetensorsTensor>& tensors, std::string_view name, const std::vector<int32_t>& order) {
   if (order.empty()) return;
-  tensors.push_back(
-      {.name = std::string(name),
-       .dtype = DType::i32,
-       .shape = {static_cast<int64_t>(order.size())},
-       .fill = [&order](std::span<std::byte> out) { std::memcpy(out.data(), order.data(), out.size()); }});
+  tensors.push_back({.name = std::string(name),
+                     .dtype = DType::i32,
+                     .shape = {static_cast<int64_t>(order.size())},
+                     .fill = [&order](size_t begin, std::span<std::byte> out) {
+                       std::memcpy(out.data(), std::as_bytes(std::span(order)).data() + begin, out.size());
+                     }});
 }
 
 std::vector<int32_t> read_order(const SafetensorsFile& file, std::string_view name) {
@@ -75,8 +76,9 @@ void write_trainer_tensors(const fs::path& path, const Gpt2& model, const TrainS
       tensors.push_back({.name = state_name(model, param, i),
                          .dtype = DType::f32,
                          .shape = std::move(shape),
-                         .fill = [&model, tensor = param.state[i]](std::span<std::byte> out) {
-                           model.ops().download(out.data(), tensor);
+                         .fill = [&model, tensor = param.state[i]](size_t begin, std::span<std::byte> out) {
+                           const auto elements = static_cast<int64_t>(out.size() / sizeof(float));
+                           model.ops().download(out.data(), {tensor.data + begin, DType::f32, {elements}});
                          }});
     }
   }
@@ -87,7 +89,6 @@ void write_trainer_tensors(const fs::path& path, const Gpt2& model, const TrainS
 
 void read_trainer_tensors(const fs::path& path, Gpt2& model, TrainState& state) {
   const SafetensorsFile file(path);
-  std::vector<float> values;
   for (Param& param : model.params()) {
     for (size_t i = 0; i < param.state.size(); ++i) {
       const std::string name = state_name(model, param, i);
@@ -97,6 +98,7 @@ void read_trainer_tensors(const fs::path& path, Gpt2& model, TrainState& state) 
             "{}: tensor {} is {} of {} bytes, expected F32 of {}", path.string(), name, entry->dtype,
             entry->data.size(), param.state[i].bytes());
       model.ops().upload(param.state[i], entry->data.data());
+      file.drop(*entry);
     }
   }
   state.loader.shard_order = read_order(file, kShardOrder);
