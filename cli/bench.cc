@@ -64,24 +64,26 @@ void note(const std::string& line) {
   if (isatty(STDERR_FILENO) != 0) fmt::print(stderr, "{}\n", line);
 }
 
-// The training goes first: its peak of memory is the process's.
+// The training goes first, as its peak of memory is the process's. The peaks of the machine follow at once: others may
+// be using it too, a minute later.
 void run_bench(const BenchCommand& b, bool ops, bool train) {
   ThreadPool pool(apply_thread_options(b.device));
   bench::Report report;
   bench::OpsOptions ops_options = b.ops;
   bench::TrainBenchOptions train_options = b.train;
   ops_options.workload = train_options.workload = b.workload;
-  train_options.device = train && !ops ? b.device.device : ops_options.devices.front();
+  if (!ops) ops_options.devices = {b.device.device};
+  train_options.device = ops_options.devices.front();
   train_options.recompute = b.recompute == "block" ? Recompute::block : Recompute::none;
+  ops_options.validate();
   if (train) {
     note("training");
     report.train = bench_train(train_options, pool);
   }
-  if (ops) report.ops = bench_ops(ops_options, pool, note);
   note("peaks of the machine");
-  report.machine = bench::describe_machine(
-      INK_VERSION, ops ? ops_options.devices : std::vector<std::string>{train_options.device}, pool);
+  report.machine = bench::describe_machine(INK_VERSION, ops_options.devices, pool);
   if (report.train) add_floor(*report.train, report.machine.peaks);
+  if (ops) report.ops = bench_ops(ops_options, pool, note);
   const std::string json = b.json.empty() ? "" : to_json(report);
   if (!b.json.empty() && b.json != "-") write_file(b.json, json);
   fmt::print("{}", b.json == "-" ? json : to_markdown(report));

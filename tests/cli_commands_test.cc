@@ -42,7 +42,7 @@ class CliCommands : public Cli {
 
 TEST_F(CliCommands, HelpAndVersionExit0) {
   const std::string help = ok({"--help"});
-  for (const char* command : {"train", "sample", "data", "tokenizer", "convert", "info"}) {
+  for (const char* command : {"train", "sample", "data", "tokenizer", "convert", "info", "bench"}) {
     EXPECT_NE(help.find(command), std::string::npos) << command;
     EXPECT_NE(ok({command, "--help"}).find("--help"), std::string::npos) << command;
   }
@@ -51,7 +51,10 @@ TEST_F(CliCommands, HelpAndVersionExit0) {
                              {"data", "info"},
                              {"tokenizer", "encode"},
                              {"tokenizer", "decode"},
-                             {"tokenizer", "info"}}) {
+                             {"tokenizer", "info"},
+                             {"bench", "ops"},
+                             {"bench", "train"},
+                             {"bench", "all"}}) {
     EXPECT_NE(ok(words + Words{"--help"}).find("--help"), std::string::npos);
   }
   EXPECT_NE(ok({"train", "-h"}).find("--layers"), std::string::npos);
@@ -82,6 +85,57 @@ TEST_F(CliCommands, AFullStandardOutputIsAnError) {
     EXPECT_EQ(output.status, 1) << joined(words);
     expect_one_line_error(output.err);
   }
+}
+
+// ink bench.
+
+TEST_F(CliCommands, BenchPrintsTablesAndWritesJson) {
+  const Words small = {"--model", "char", "--batch", "1", "--seq-len", "8"};
+  const std::string ops = ok(Words{"bench", "ops", "--device", "cpu,ref", "--ops", "gelu,adamw", "--repeat", "1",
+                                   "--seconds", "0", "--json", "ops.json"} +
+                             small);
+  EXPECT_NE(ops.find("| gelu"), std::string::npos) << ops;
+  EXPECT_EQ(nlohmann::json::parse(bytes("ops.json"))["ops"]["cases"][0]["devices"].size(), 2u);
+  const std::string train =
+      ok(Words{"bench", "train", "--steps", "1", "--threads", "1", "--recompute", "block", "--json", "-"} + small);
+  const nlohmann::json json = nlohmann::json::parse(train);
+  EXPECT_EQ(json["train"]["recompute"], "block");
+  EXPECT_EQ(json["train"]["threads"], 1);
+  EXPECT_FALSE(json.contains("ops"));
+  const nlohmann::json all = nlohmann::json::parse(
+      ok(Words{"bench", "all", "--steps", "1", "--ops", "fill", "--repeat", "1", "--seconds", "0", "--json", "-"} +
+         small));
+  EXPECT_TRUE(all.contains("ops") && all.contains("train"));
+}
+
+TEST_F(CliCommands, BenchTakesAnInstructionSet) {
+  const Words train = {"bench", "train", "--steps", "1", "--model", "char", "--batch", "1", "--seq-len", "8"};
+  const std::string info = ok({"info"});
+  const size_t begin = info.find("--isa"), end = info.find('\n', begin);
+  ASSERT_NE(begin, std::string::npos);
+  const std::string worst = info.substr(info.rfind(' ', end) + 1, end - info.rfind(' ', end) - 1);
+  const nlohmann::json json = nlohmann::json::parse(ok(train + Words{"--isa", worst, "--json", "-"}));
+  std::string used = json["machine"]["devices"][0]["description"];
+  std::transform(used.begin(), used.end(), used.begin(), [](unsigned char c) { return std::tolower(c); });
+  EXPECT_TRUE(used.starts_with(worst + ",")) << used;
+  fails(2, train + Words{"--isa", "avx99"}, {"'avx99'", "known: ", worst});
+}
+
+TEST_F(CliCommands, BenchOptionsOutOfRangeAreBadUsage) {
+  fails(2, {"bench"}, {"--help"});
+  fails(2, {"bench", "opps"}, {"opps", "did you mean ops"});
+  fails(2, {"bench", "ops", "--ops", "gem"}, {"'gem'", "did you mean 'gemm'"});
+  fails(2, {"bench", "ops", "--device", "cpu,reff"}, {"'reff'", "did you mean 'ref'"});
+  fails(2, {"bench", "ops", "--repeat", "0"}, {"--repeat"});
+  fails(2, {"bench", "ops", "--seconds", ""}, {"--seconds"});
+  fails(2, {"bench", "ops", "--model", "gtp2"}, {"'gtp2'"});
+  fails(2, {"bench", "train", "--device", "reff"}, {"'reff'"});
+  fails(2, {"bench", "train", "--model", "char", "--seq-len", "65"}, {"--seq-len 65", "64"});
+  fails(2, {"bench", "train", "--batch", "0"}, {"--batch 0"});
+  fails(2, {"bench", "train", "--steps", "0"}, {"--steps"});
+  fails(2, {"bench", "train", "--recompute", "all"}, {"--recompute"});
+  fails(2, {"bench", "train", "--scale"}, {"--scale"});
+  fails(1, {"bench", "train", "--steps", "1", "--model", "char", "--json", "no/such/folder.json"}, {"no/such"});
 }
 
 // ink sample.

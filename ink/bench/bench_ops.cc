@@ -147,14 +147,16 @@ std::vector<double> time_calls(Ops& ops, const std::vector<Call>& sets, int64_t 
   return seconds;
 }
 
-void check_ops(const std::vector<std::string>& ops) {
+}  // namespace
+
+void OpsOptions::validate() const {
   const std::vector<std::string_view> known = op_names();
   for (const std::string& op : ops) {
     if (std::find(known.begin(), known.end(), op) == known.end()) fail_unknown("operation", op, known);
   }
+  Workload resolved = workload;
+  resolve(resolved);
 }
-
-}  // namespace
 
 Gpt2Config resolve(Workload& workload) {
   const Gpt2Config config = config_from_name(workload.model);
@@ -213,7 +215,7 @@ std::vector<OpCase> cases_of(const Workload& given, ThreadPool& pool) {
 }
 
 OpsReport bench_ops(const OpsOptions& options, ThreadPool& pool, const std::function<void(const std::string&)>& note) {
-  check_ops(options.ops);
+  options.validate();
   OpsReport report = {.workload = options.workload, .ops = {}};
   resolve(report.workload);
   std::vector<std::unique_ptr<Ops>> devices;

@@ -16,6 +16,8 @@ struct OpsOptions {
   std::vector<std::string> ops;  // names of ops.h's operations; empty: all
   int64_t repeat = 50;           // timed runs of a case, at most
   double seconds = 0.5;          // and about as long, at most; what takes longer runs once
+
+  void validate() const;  // throws UsageError for unknown operations and a workload that no model fits
 };
 
 // The cases of a model: the operations of one step of training, AdamW included, in their order; then what other steps
