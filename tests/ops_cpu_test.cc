@@ -107,12 +107,27 @@ class Arguments {
   std::vector<size_t> start_;
 };
 
-// Runs under every instruction set that this machine has and the kernels were built for.
-class CpuOps : public testing::TestWithParam<int64_t> {
+struct DeviceTarget {
+  std::string device;
+  int64_t target;
+};
+
+// cpu under every instruction set that this machine has and the kernels were built for, and its variants with
+// libraries, where they are linked.
+std::vector<DeviceTarget> devices_and_targets() {
+  std::vector<DeviceTarget> all;
+  for (const int64_t target : kTargets) all.push_back({"cpu", target});
+  for (const DeviceInfo& device : devices()) {
+    if (device.name.starts_with("cpu-")) all.push_back({device.name, kTargets.front()});
+  }
+  return all;
+}
+
+class CpuOps : public testing::TestWithParam<DeviceTarget> {
  protected:
   void SetUp() override {
-    hwy::SetSupportedTargetsForTest(GetParam());
-    ASSERT_TRUE(cpu_[0]->description().starts_with(hwy::TargetName(GetParam())));
+    hwy::SetSupportedTargetsForTest(GetParam().target);
+    ASSERT_TRUE(cpu_[0]->description().starts_with(hwy::TargetName(GetParam().target)));
   }
   void TearDown() override { hwy::SetSupportedTargetsForTest(0); }
 
@@ -137,7 +152,7 @@ class CpuOps : public testing::TestWithParam<int64_t> {
     c.run(*cpu_[1], misaligned);
     misaligned.expect_intact(before);
     expect_same_bits(misaligned, first);
-    if (GetParam() != kTargets.front()) return;  // the rest is the same for all
+    if (GetParam().target != kTargets.front()) return;  // the rest is the same for all
     check_allocations(c);
     check_non_finite(c);
   }
@@ -197,7 +212,7 @@ class CpuOps : public testing::TestWithParam<int64_t> {
   std::unique_ptr<Ops> ref_ = make_ops("ref", one_);
   std::vector<std::unique_ptr<Ops>> cpu_ = [this] {
     std::vector<std::unique_ptr<Ops>> ops;
-    for (ThreadPool* pool : {&one_, &two_, &three_}) ops.push_back(make_ops("cpu", *pool));
+    for (ThreadPool* pool : {&one_, &two_, &three_}) ops.push_back(make_ops(GetParam().device, *pool));
     return ops;
   }();
 };
@@ -337,7 +352,7 @@ TEST_P(CpuOps, AddLayerNormBackwardGivesTheOutputAgain) {
   const Case forward = layernorm_case(70, 769, Sum::none);
   Arguments f(forward, 0);
   ThreadPool pool(2);
-  const std::unique_ptr<Ops> cpu = make_ops("cpu", pool);
+  const std::unique_ptr<Ops> cpu = make_ops(GetParam().device, pool);
   forward.run(*cpu, f);
   std::vector<float> dsum(70 * 769), out(dsum.size()), dweight(769), dbias(769);
   const auto tensor = [](std::vector<float>& v, const Shape& shape) { return Tensor(v.data(), DType::f32, shape); };
@@ -407,6 +422,10 @@ TEST_P(CpuOps, GemmOfManyTiles) {
   check(gemm_case(1, 1000, 129, false, true, Epilogue::bias));
   check(gemm_case(129, 257, 200, true, false, Epilogue::accumulate));
   check(gemm_case(128, 128, 600, true, false, Epilogue::none));
+  // Beyond one stage in the rows, the depth and both.
+  check(gemm_case(1100, 20, 40, true, false, Epilogue::accumulate));
+  check(gemm_case(40, 70, 2200, false, true, Epilogue::bias_gelu));
+  check(gemm_case(1030, 9, 1030, false, false, Epilogue::dgelu));
 }
 
 TEST_P(CpuOps, Gelu) {
@@ -529,7 +548,7 @@ TEST_P(CpuOps, Classifier) {
 TEST_P(CpuOps, ClassifierLeavesThePaddingAlone) {
   const Case c = classifier_case(5, 8, 7, 16, 2, true);
   ThreadPool pool(2);
-  const std::unique_ptr<Ops> cpu = make_ops("cpu", pool);
+  const std::unique_ptr<Ops> cpu = make_ops(GetParam().device, pool);
   const Arguments before(c, 0), after(c, 0);
   c.run(*cpu, after);
   for (int64_t i = 7 * 8; i < 16 * 8; ++i) EXPECT_EQ(after["dweight"].f32()[i], before["dweight"].f32()[i]);
@@ -593,13 +612,13 @@ TEST_P(CpuOps, SumSquares) {
   std::vector<float> x(1000, 1e30f);
   std::fill(x.begin() + 500, x.end(), 1e-30f);
   ThreadPool pool(2);
-  const double sum = make_ops("cpu", pool)->sum_squares(Tensor(x.data(), DType::f32, {1000}));
+  const double sum = make_ops(GetParam().device, pool)->sum_squares(Tensor(x.data(), DType::f32, {1000}));
   EXPECT_NEAR(sum / 5e62, 1.0, 1e-6);
 }
 
 TEST_P(CpuOps, AllFiniteFindsOneBadElementAnywhere) {
   ThreadPool pool(2);
-  for (const char* device : {"cpu", "ref"}) {
+  for (const std::string& device : {GetParam().device, std::string("ref")}) {
     const std::unique_ptr<Ops> ops = make_ops(device, pool);
     for (const int64_t n : {1, 5, 16, 33, 40000}) {
       std::vector<float> x(n, std::numeric_limits<float>::max());
@@ -627,7 +646,7 @@ TEST_P(CpuOps, GeluIsAccurate) {
     return Tensor(const_cast<float*>(v.data()), DType::f32, shape);
   };
   ThreadPool pool(2);
-  const std::unique_ptr<Ops> cpu = make_ops("cpu", pool);
+  const std::unique_ptr<Ops> cpu = make_ops(GetParam().device, pool);
   cpu->gelu({.out = tensor(y, {n}), .in = tensor(x, {n})});
   cpu->gemm({.a = tensor(one, {1, 1}),
              .b = tensor(ones, {1, n}),
@@ -653,8 +672,11 @@ TEST_P(CpuOps, GeluIsAccurate) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Target, CpuOps, testing::ValuesIn(kTargets),
-                         [](const auto& i) { return std::string(hwy::TargetName(i.param)); });
+INSTANTIATE_TEST_SUITE_P(Target, CpuOps, testing::ValuesIn(devices_and_targets()), [](const auto& i) {
+  std::string name = i.param.device + "_" + hwy::TargetName(i.param.target);
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+});
 
 }  // namespace
 }  // namespace ink

@@ -15,8 +15,8 @@ namespace {
 TEST(Devices, AreMadeByName) {
   ThreadPool pool(2);
   const std::vector<DeviceInfo> infos = devices();
-  ASSERT_EQ(infos.size(), 2u);
-  EXPECT_EQ(infos[0].name, "cpu");
+  ASSERT_GE(infos.size(), 2u);
+  EXPECT_TRUE(infos[0].name.starts_with("cpu"));
   for (const DeviceInfo& info : infos) {
     EXPECT_FALSE(info.description.empty());
     const std::unique_ptr<Ops> ops = make_ops(info.name, pool);
@@ -41,7 +41,8 @@ TEST(Devices, UnknownNameIsAUsageErrorThatNamesTheOthers) {
   } catch (const UsageError& error) {
     const std::string what = error.what();
     EXPECT_NE(what.find("'gpu'"), std::string::npos) << what;
-    EXPECT_NE(what.find("cpu, ref"), std::string::npos) << what;
+    EXPECT_NE(what.find("cpu, "), std::string::npos) << what;
+    EXPECT_NE(what.find("ref"), std::string::npos) << what;
   }
 }
 

@@ -60,14 +60,14 @@ namespace ink::cpu {
 
 HWY_EXPORT(softmax_row);
 
-void classifier(ThreadPool& pool, const Classifier& a) {
+void classifier(ThreadPool& pool, GemmEngine& engine, const Classifier& a) {
   const int64_t N = a.x.rows(), padded = a.weight.rows(), chunk = a.logits.rows();
   const bool gradient = static_cast<bool>(a.dx);
   for (int64_t begin = 0; begin < N; begin += chunk) {
     const int64_t rows = std::min(chunk, N - begin);
     const Tensor x = a.x.slice_rows(begin, rows);
     const Tensor logits = a.logits.slice_rows(0, rows);
-    gemm(pool, {.a = x, .b = a.weight, .out = logits, .trans_b = true});
+    gemm(pool, engine, {.a = x, .b = a.weight, .out = logits, .trans_b = true});
     pool.run_range(rows, std::max<int64_t>(1, kGrain / padded), [&](int64_t first, int64_t last) {
       for (int64_t row = first; row < last; ++row) {
         a.losses.f32()[begin + row] = HWY_DYNAMIC_DISPATCH(softmax_row)(
@@ -75,8 +75,9 @@ void classifier(ThreadPool& pool, const Classifier& a) {
       }
     });
     if (!gradient) continue;
-    gemm(pool, {.a = logits, .b = a.weight, .out = a.dx.slice_rows(begin, rows)});
-    gemm(pool, {.a = logits, .b = x, .out = a.dweight, .trans_a = true, .accumulate = a.accumulate || begin > 0});
+    gemm(pool, engine, {.a = logits, .b = a.weight, .out = a.dx.slice_rows(begin, rows)});
+    gemm(pool, engine,
+         {.a = logits, .b = x, .out = a.dweight, .trans_a = true, .accumulate = a.accumulate || begin > 0});
   }
 }
 

@@ -17,12 +17,18 @@ namespace {
 
 class CpuOps final : public HostOps {
  public:
-  explicit CpuOps(ThreadPool& pool) : pool_(pool), slots_(pool.threads()) { cpu::prepare_sgemm(); }
+  CpuOps(ThreadPool& pool, const cpu::SgemmLibrary* library)
+      : pool_(pool), slots_(pool.threads()), engine_(library, pool.threads()) {
+    if (library != nullptr) library->prepare();
+  }
 
-  std::string name() const override { return "cpu"; }
+  std::string name() const override {
+    return engine_.library == nullptr ? "cpu" : fmt::format("cpu-{}", engine_.library->name);
+  }
   std::string description() const override {
-    return fmt::format("{}, {}, {} thread{}", cpu::instruction_set(), cpu::sgemm_library(), pool_.threads(),
-                       pool_.threads() == 1 ? "" : "s");
+    return fmt::format("{}, {}, {} thread{}", cpu::instruction_set(),
+                       engine_.library == nullptr ? "own matrix kernels" : engine_.library->description(),
+                       pool_.threads(), pool_.threads() == 1 ? "" : "s");
   }
 
   double peak_flops() override {
@@ -65,7 +71,7 @@ class CpuOps final : public HostOps {
   }
   void gemm(const Gemm& a) override {
     assert(fits(a));
-    cpu::gemm(pool_, a);
+    cpu::gemm(pool_, engine_, a);
   }
   void gelu(const Gelu& a) override {
     assert(fits(a));
@@ -81,7 +87,7 @@ class CpuOps final : public HostOps {
   }
   void classifier(const Classifier& a) override {
     assert(fits(a));
-    cpu::classifier(pool_, a);
+    cpu::classifier(pool_, engine_, a);
   }
   void adamw(const AdamW& a) override {
     assert(fits(a));
@@ -102,10 +108,13 @@ class CpuOps final : public HostOps {
   Bandwidth bandwidth_;
   cpu::Scratch scratch_;
   cpu::ScratchSlots slots_;  // a slot for each of the pool's threads
+  cpu::GemmEngine engine_;
 };
 
 }  // namespace
 
-std::unique_ptr<Ops> make_cpu_ops(ThreadPool& pool) { return std::make_unique<CpuOps>(pool); }
+std::unique_ptr<Ops> make_cpu_ops(ThreadPool& pool, const cpu::SgemmLibrary* library) {
+  return std::make_unique<CpuOps>(pool, library);
+}
 
 }  // namespace ink

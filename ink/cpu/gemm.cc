@@ -1,69 +1,107 @@
-// Matrix products: the output is cut into tiles, a task each, that the library computes on one thread; what follows the
-// product (bias, GELU) is done while the tile is still in the cache.
+// Matrix products, out = op(a)·op(b), after Goto and van de Geijn (2008). a is packed into panels once, for all
+// threads; each thread then walks over its columns of b: it packs a panel of them, which stays in its first-level
+// cache, and multiplies it with every panel of a, which streams by. While one panel of b is in use the next is fetched:
+// where a is a small batch and b the weights of a layer, memory is as much of a limit as arithmetic.
 #include "ink/cpu/kernels.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "ink/cpu/gemm.cc"
 #include <hwy/foreach_target.h>
 
-#include "ink/cpu/sgemm.h"
-#include "ink/cpu/simd-inl.h"
+#include "ink/cpu/gemm_blocks.h"
+#include "ink/cpu/gemm_finish.h"
+#include "ink/cpu/gemm_kernel-inl.h"
 #include "ink/ops/check_args.h"
-
-#ifndef INK_CPU_TILE_
-#define INK_CPU_TILE_
-namespace ink::cpu {
-// Rows [m, m + rows) and columns [n, n + cols) of the output.
-struct Tile {
-  int64_t m, n, rows, cols;
-};
-}  // namespace ink::cpu
-#endif
 
 HWY_BEFORE_NAMESPACE();
 namespace ink::cpu::HWY_NAMESPACE {
 
-// Finishes a tile whose product lies in out, or in gelu_in where that is given.
-void finish_tile(const Gemm& a, const Tile& tile) {
-  const int64_t N = a.out.cols();
-  for (int64_t m = tile.m; m < tile.m + tile.rows; ++m) {
-    const int64_t start = m * N + tile.n;
-    float* out = a.out.f32() + start;
-    const float* bias = a.bias ? a.bias.f32() + tile.n : nullptr;
-    if (a.gelu_in) {
-      float* in = a.gelu_in.f32() + start;
-      for_vectors(tile.cols, [&](auto d, int64_t i) HWY_ATTR {
-        auto x = hn::LoadU(d, in + i);
-        if (bias != nullptr) x = hn::Add(x, hn::LoadU(d, bias + i));
-        hn::StoreU(x, d, in + i);
-        hn::StoreU(gelu_vector(d, x), d, out + i);
-      });
-    } else if (a.dgelu_in) {
-      const float* in = a.dgelu_in.f32() + start;
-      for_vectors(tile.cols, [&](auto d, int64_t i) HWY_ATTR {
-        hn::StoreU(hn::Mul(hn::LoadU(d, out + i), gelu_slope_vector(d, hn::LoadU(d, in + i))), d, out + i);
-      });
-    } else if (bias != nullptr) {
-      for_vectors(tile.cols, [&](auto d, int64_t i) HWY_ATTR {
-        hn::StoreU(hn::Add(hn::LoadU(d, out + i), hn::LoadU(d, bias + i)), d, out + i);
-      });
+TileSize tile_size() { return {.rows = kTileRows, .cols = kTileCols}; }
+
+// Packs the panels [begin, end) of rows of op(a), all k blocks of the stage, and adds their share to dbias.
+void pack_a(const Gemm& g, const Stage& s, float* packed, int64_t begin, int64_t end) {
+  const int64_t lda = g.a.cols();
+  for (int64_t k = 0; k < s.k; k += s.k_block) {
+    const int64_t k_size = std::min(s.k_block, s.k - k);
+    for (int64_t p = begin; p < end; ++p) {
+      const int64_t row = s.row(p);
+      float* to = packed + k * s.m + row * k_size;
+      const PanelKernel& kernel = kPanelKernels[s.row(p + 1) - row - 1];
+      if (g.trans_a) {
+        kernel.pack_columns(to, g.a.f32() + (s.k_start + k) * lda + s.m_start + row, lda, k_size);
+      } else {
+        kernel.pack_rows(to, g.a.f32() + (s.m_start + row) * lda + s.k_start + k, lda, k_size);
+      }
     }
   }
+  if (!g.dbias) return;
+  const int64_t m = s.m_start + s.row(begin), count = s.row(end) - s.row(begin);
+  add_column_sums(g.dbias.f32() + m, g.a.f32() + s.k_start * lda + m, s.k, lda, count);
 }
 
-// out[i] += Σ_k a[k·stride + i] for i in [0, n). Sums of 64 rows first: the rounding error stays small.
-void add_column_sums(float* out, const float* a, int64_t rows, int64_t stride, int64_t n) {
-  constexpr int64_t kRows = 64;
-  for_vectors(n, [&](auto d, int64_t i) HWY_ATTR {
-    auto total = hn::Zero(d);
-    for (int64_t begin = 0; begin < rows; begin += kRows) {
-      auto sum = hn::Zero(d);
-      for (int64_t k = begin; k < std::min(rows, begin + kRows); ++k)
-        sum = hn::Add(sum, hn::LoadU(d, a + k * stride + i));
-      total = hn::Add(total, sum);
+// Rows of memory that a panel of b is packed from.
+struct Source {
+  const float* data = nullptr;
+  int64_t rows = 0, cols = 0, stride = 0;
+};
+
+Source panel_source(const Gemm& g, int64_t k, int64_t k_size, int64_t n, int64_t cols) {
+  const int64_t ldb = g.b.cols();
+  return g.trans_b ? Source{.data = g.b.f32() + n * ldb + k, .rows = cols, .cols = k_size, .stride = ldb}
+                   : Source{.data = g.b.f32() + k * ldb + n, .rows = k_size, .cols = cols, .stride = ldb};
+}
+
+// One of so many parts of what will be packed next: some rows of a panel of columns, or some columns of one of rows.
+HWY_INLINE Fetch fetch_part(const Source& s, bool rows_of_columns, int64_t part, int64_t parts) {
+  if (s.data == nullptr) return {.data = nullptr, .stride = 0, .count = 0};
+  if (!rows_of_columns) {
+    const int64_t begin = s.rows * part / parts, end = s.rows * (part + 1) / parts;
+    return {.data = s.data + begin * s.stride, .stride = s.stride, .count = end - begin};
+  }
+  const int64_t pairs = divide_up(s.cols, Fetch::kFloats);
+  return {.data = s.data + pairs * part / parts * Fetch::kFloats, .stride = s.stride, .count = s.rows};
+}
+
+// The columns [n_begin, n_end) of the panels [p_begin, p_end) of rows.
+void multiply_strip(const Gemm& g, const Stage& s, const float* packed_a, float* packed_b, const Strip& strip) {
+  const int64_t N = g.out.cols();
+  float* const product = g.gelu_in ? g.gelu_in.f32() : g.out.f32();
+  const bool last_stage = s.k_start + s.k == dims_of(g).k;
+  HWY_ALIGN float edge[kTileRows * kTileCols];
+  for (int64_t k = 0; k < s.k; k += s.k_block) {
+    const int64_t k_size = std::min(s.k_block, s.k - k);
+    const bool add = g.accumulate || s.k_start + k > 0;
+    for (int64_t n = strip.n_begin; n < strip.n_end; n += kTileCols) {
+      const int64_t cols = std::min(kTileCols, strip.n_end - n);
+      const Source source = panel_source(g, s.k_start + k, k_size, n, cols);
+      (g.trans_b ? pack_b_rows : pack_b_columns)(packed_b, source.data, source.stride, k_size, cols);
+      Source next;
+      if (n + kTileCols < strip.n_end) {
+        next = panel_source(g, s.k_start + k, k_size, n + kTileCols, std::min(kTileCols, strip.n_end - n - kTileCols));
+      } else if (k + s.k_block < s.k) {
+        next = panel_source(g, s.k_start + k + s.k_block, std::min(s.k_block, s.k - k - s.k_block), strip.n_begin,
+                            std::min(kTileCols, strip.n_end - strip.n_begin));
+      }
+      for (int64_t p = strip.p_begin; p < strip.p_end; ++p) {
+        const int64_t row = s.row(p), rows = s.row(p + 1) - row;
+        const float* a = packed_a + k * s.m + row * k_size;
+        float* c = product + (s.m_start + row) * N + n;
+        const Fetch fetch = fetch_part(next, g.trans_b, p - strip.p_begin, strip.p_end - strip.p_begin);
+        if (cols == kTileCols) {
+          kPanelKernels[rows - 1].multiply(k_size, a, packed_b, c, N, add, fetch);
+        } else {
+          kPanelKernels[rows - 1].multiply(k_size, a, packed_b, edge, kTileCols, false, fetch);
+          for (int64_t r = 0; r < rows; ++r) {
+            for (int64_t i = 0; i < cols; ++i) c[r * N + i] = (add ? c[r * N + i] : 0) + edge[r * kTileCols + i];
+          }
+        }
+      }
+      if (last_stage && k + k_size == s.k) {
+        const int64_t m = s.m_start + s.row(strip.p_begin), rows = s.row(strip.p_end) - s.row(strip.p_begin);
+        finish_tile(g, {.m = m, .n = n, .rows = rows, .cols = cols});
+      }
     }
-    hn::StoreU(hn::Add(hn::LoadU(d, out + i), total), d, out + i);
-  });
+  }
 }
 
 }  // namespace ink::cpu::HWY_NAMESPACE
@@ -72,68 +110,35 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace ink::cpu {
 
-HWY_EXPORT(finish_tile);
-HWY_EXPORT(add_column_sums);
+HWY_EXPORT(tile_size);
+HWY_EXPORT(pack_a);
+HWY_EXPORT(multiply_strip);
 
-namespace {
-
-// How an output is cut. Large tiles spend the least on packing; a dozen of them keep several threads busy. K is never
-// cut: a sum has one order.
-struct Tiling {
-  int64_t m_tiles, n_tiles, m_step, n_step;
-
-  Tiling(int64_t m, int64_t n) {
-    constexpr int64_t kLargest = 384, kMany = 8, kFew = 4;
-    m_step = even(m, kLargest);
-    n_step = even(n, kLargest);
-    while (true) {
-      m_tiles = parts(m, m_step);
-      n_tiles = parts(n, n_step);
-      const int64_t tiles = m_tiles * n_tiles, m_edge = std::min(m, m_step), n_edge = std::min(n, n_step);
-      const int64_t edge = std::max(m_edge, n_edge);
-      if (tiles >= kMany || edge < 128 || (tiles >= kFew && edge < 256)) return;
-      (n_edge >= m_edge ? n_step : m_step) = even(edge, parts(edge, 2));
+void gemm(ThreadPool& pool, GemmEngine& engine, const Gemm& g) {
+  if (engine.library != nullptr) return gemm_by_library(pool, *engine.library, g);
+  const auto [M, N, K] = dims_of(g);
+  const TileSize tile = HWY_DYNAMIC_DISPATCH(tile_size)();
+  const GemmBlocks blocks(M, N, K, tile, pool.threads());
+  float* const packed_a = engine.a.get<float>(blocks.m_stage * blocks.k_stage);
+  engine.b.reserve(blocks.k_block * tile.cols);
+  for (int64_t k = 0; k < K; k += blocks.k_stage) {
+    for (int64_t m = 0; m < M; m += blocks.m_stage) {
+      const Stage stage(m, std::min(blocks.m_stage, M - m), k, std::min(blocks.k_stage, K - k), blocks.k_block, tile);
+      pool.run_range(stage.panels, GemmBlocks::kPackPanels, [&](int64_t begin, int64_t end) {
+        HWY_DYNAMIC_DISPATCH(pack_a)(g, stage, packed_a, begin, end);
+      });
+      const int64_t parts = std::min(blocks.m_parts, stage.panels);
+      pool.run(blocks.strips * parts, [&](int64_t task) {
+        const ScratchSlots::Lease lease(engine.b);
+        const int64_t n = task / parts * blocks.strip, part = task % parts;
+        const Strip strip = {.n_begin = n,
+                             .n_end = std::min(n + blocks.strip, N),
+                             .p_begin = stage.panels * part / parts,
+                             .p_end = stage.panels * (part + 1) / parts};
+        HWY_DYNAMIC_DISPATCH(multiply_strip)(g, stage, packed_a, lease.floats(), strip);
+      });
     }
   }
-
-  static int64_t parts(int64_t size, int64_t step) { return (size + step - 1) / step; }
-  // Equal steps of about at most largest, in whole vectors.
-  static int64_t even(int64_t size, int64_t largest) {
-    return parts(parts(size, std::max<int64_t>(1, parts(size, largest))), 16) * 16;
-  }
-};
-
-}  // namespace
-
-void gemm(ThreadPool& pool, const Gemm& a) {
-  const int64_t M = dims_of(a).m, N = dims_of(a).n, K = dims_of(a).k;
-  const Tiling tiling(M, N);
-  const int64_t lda = a.a.cols(), ldb = a.b.cols();
-  const bool finish = a.bias || a.gelu_in || a.dgelu_in;
-  float* product = a.gelu_in ? a.gelu_in.f32() : a.out.f32();
-  pool.run(tiling.m_tiles * tiling.n_tiles, [&](int64_t task) {
-    // Neighbouring tasks share a column of tiles: in the forward pass that is the larger matrix, the weight.
-    const int64_t i = task % tiling.m_tiles, j = task / tiling.m_tiles;
-    const int64_t m = i * tiling.m_step, n = j * tiling.n_step;
-    const Tile tile{.m = m, .n = n, .rows = std::min(tiling.m_step, M - m), .cols = std::min(tiling.n_step, N - n)};
-    sgemm({.a = a.a.f32() + (a.trans_a ? m : m * lda),
-           .b = a.b.f32() + (a.trans_b ? n * ldb : n),
-           .c = product + m * N + n,
-           .m = tile.rows,
-           .n = tile.cols,
-           .k = K,
-           .lda = lda,
-           .ldb = ldb,
-           .ldc = N,
-           .trans_a = a.trans_a,
-           .trans_b = a.trans_b,
-           .accumulate = a.accumulate});
-    if (finish) HWY_DYNAMIC_DISPATCH(finish_tile)(a, tile);
-    if (a.dbias) {  // each tile of a row sums its share of the row's columns of a
-      const int64_t begin = tile.rows * j / tiling.n_tiles, end = tile.rows * (j + 1) / tiling.n_tiles;
-      HWY_DYNAMIC_DISPATCH(add_column_sums)(a.dbias.f32() + m + begin, a.a.f32() + m + begin, K, lda, end - begin);
-    }
-  });
 }
 
 }  // namespace ink::cpu

@@ -7,6 +7,7 @@
 
 #include "ink/base/parallel.h"
 #include "ink/cpu/scratch.h"
+#include "ink/cpu/sgemm.h"
 #include "ink/ops/ops.h"
 
 namespace ink::cpu {
@@ -15,11 +16,19 @@ void embed(ThreadPool& pool, const Embed& a);
 void embed_backward(ThreadPool& pool, const EmbedBackward& a);
 void add_layernorm(ThreadPool& pool, const AddLayerNorm& a);
 void add_layernorm_backward(ThreadPool& pool, Scratch& scratch, const AddLayerNormBackward& a);
-void gemm(ThreadPool& pool, const Gemm& a);
+// What matrix products are computed with: a library, or the kernels here and their working memory.
+struct GemmEngine {
+  const SgemmLibrary* library = nullptr;
+  Scratch a;       // packed for all threads
+  ScratchSlots b;  // a packed panel for each of them
+  GemmEngine(const SgemmLibrary* by, int threads) : library(by), b(threads) {}
+};
+void gemm(ThreadPool& pool, GemmEngine& engine, const Gemm& g);
+void gemm_by_library(ThreadPool& pool, const SgemmLibrary& library, const Gemm& g);
 void gelu(ThreadPool& pool, const Gelu& a);
 void attention(ThreadPool& pool, ScratchSlots& slots, const Attention& a);
 void attention_backward(ThreadPool& pool, ScratchSlots& slots, const AttentionBackward& a);
-void classifier(ThreadPool& pool, const Classifier& a);
+void classifier(ThreadPool& pool, GemmEngine& engine, const Classifier& a);
 void adamw(ThreadPool& pool, const AdamW& a);
 void sgd(ThreadPool& pool, const Sgd& a);
 double sum_squares(ThreadPool& pool, Scratch& scratch, const Tensor& x);

@@ -1,5 +1,5 @@
-// The seam to the matrix library: one product of float matrices on the calling thread. sgemm_*.cc implement it; one of
-// them is linked (CMake's INK_BLAS).
+// The seam to matrix libraries, which the devices cpu-NAME compute their products with: one product of float matrices
+// on the calling thread. Each sgemm_*.cc implements it for a library; CMake's INK_BLAS says which are linked.
 #pragma once
 
 #include <cstdint>
@@ -18,12 +18,18 @@ struct Sgemm {
   bool trans_a = false, trans_b = false, accumulate = false;
 };
 
-// Uses no threads of its own, may be called by several threads at once, and gives the same bits on each of them.
-void sgemm(const Sgemm& g);
+struct SgemmLibrary {
+  const char* name;              // the device is cpu-NAME
+  std::string (*description)();  // "OpenBLAS (Haswell)"
+  // Once, before the first product: asks the library to keep to the calling thread.
+  void (*prepare)();
+  // Uses no threads of its own, may be called by several threads at once, and gives the same bits on each of them.
+  void (*sgemm)(const Sgemm& g);
+};
 
-// Once, before the first product: asks the library to keep to the calling thread.
-void prepare_sgemm();
-
-std::string sgemm_library();  // "OpenBLAS (Haswell)"
+// Only those that are linked are defined.
+const SgemmLibrary& onednn();
+const SgemmLibrary& openblas();
+const SgemmLibrary& accelerate();
 
 }  // namespace ink::cpu

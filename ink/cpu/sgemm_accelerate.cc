@@ -7,6 +7,8 @@
 
 namespace ink::cpu {
 
+namespace {
+
 void sgemm(const Sgemm& g) {
   const auto size = [](int64_t value) { return static_cast<int>(value); };
   cblas_sgemm(CblasRowMajor, g.trans_a ? CblasTrans : CblasNoTrans, g.trans_b ? CblasTrans : CblasNoTrans, size(g.m),
@@ -15,8 +17,15 @@ void sgemm(const Sgemm& g) {
 }
 
 // Read by Accelerate on its first use; the call that sets it directly exists from macOS 15 only.
-void prepare_sgemm() { ::setenv("VECLIB_MAXIMUM_THREADS", "1", 0); }
+void prepare() { ::setenv("VECLIB_MAXIMUM_THREADS", "1", 0); }
 
-std::string sgemm_library() { return "Accelerate"; }
+std::string description() { return "Accelerate"; }
+
+}  // namespace
+
+const SgemmLibrary& accelerate() {
+  static constexpr SgemmLibrary kLibrary = {"accelerate", description, prepare, sgemm};
+  return kLibrary;
+}
 
 }  // namespace ink::cpu

@@ -9,6 +9,8 @@
 
 namespace ink::cpu {
 
+namespace {
+
 void sgemm(const Sgemm& g) {
   // The number of OpenMP threads is a property of the calling thread: set here, whichever thread that is.
   if (omp_get_max_threads() != 1) omp_set_num_threads(1);
@@ -21,11 +23,18 @@ void sgemm(const Sgemm& g) {
   std::abort();
 }
 
-void prepare_sgemm() {}
+void prepare() {}
 
-std::string sgemm_library() {
+std::string description() {
   const dnnl_version_t* v = dnnl_version();
   return fmt::format("oneDNN {}.{}.{}", v->major, v->minor, v->patch);
+}
+
+}  // namespace
+
+const SgemmLibrary& onednn() {
+  static constexpr SgemmLibrary kLibrary = {"onednn", description, prepare, sgemm};
+  return kLibrary;
 }
 
 }  // namespace ink::cpu

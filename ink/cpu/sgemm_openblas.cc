@@ -4,6 +4,8 @@
 
 namespace ink::cpu {
 
+namespace {
+
 void sgemm(const Sgemm& g) {
   const auto size = [](int64_t value) { return static_cast<blasint>(value); };
   cblas_sgemm(CblasRowMajor, g.trans_a ? CblasTrans : CblasNoTrans, g.trans_b ? CblasTrans : CblasNoTrans, size(g.m),
@@ -11,8 +13,15 @@ void sgemm(const Sgemm& g) {
               size(g.ldc));
 }
 
-void prepare_sgemm() { openblas_set_num_threads(1); }
+void prepare() { openblas_set_num_threads(1); }
 
-std::string sgemm_library() { return std::string("OpenBLAS (") + openblas_get_corename() + ")"; }
+std::string description() { return std::string("OpenBLAS (") + openblas_get_corename() + ")"; }
+
+}  // namespace
+
+const SgemmLibrary& openblas() {
+  static constexpr SgemmLibrary kLibrary = {"openblas", description, prepare, sgemm};
+  return kLibrary;
+}
 
 }  // namespace ink::cpu

@@ -48,6 +48,29 @@ HWY_INLINE float sum_vectors(int64_t n, const F& f) {
   return sum;
 }
 
+// out(4,4) = in(4,4)ᵀ, rows any distance apart. d: vectors of four.
+template <class D>
+HWY_INLINE void transpose_4x4(D d, const float* in, int64_t in_row, float* out, int64_t out_row) {
+#if HWY_TARGET == HWY_SCALAR
+  for (int r = 0; r < 4; ++r) {
+    for (int c = 0; c < 4; ++c) out[c * out_row + r] = in[r * in_row + c];
+  }
+  (void)d;
+#else
+  const hn::RepartitionToWide<hn::RebindToUnsigned<D>> wide;
+  const auto r0 = hn::LoadU(d, in), r1 = hn::LoadU(d, in + in_row);
+  const auto r2 = hn::LoadU(d, in + 2 * in_row), r3 = hn::LoadU(d, in + 3 * in_row);
+  const auto low01 = hn::BitCast(wide, hn::InterleaveLower(d, r0, r1));
+  const auto low23 = hn::BitCast(wide, hn::InterleaveLower(d, r2, r3));
+  const auto high01 = hn::BitCast(wide, hn::InterleaveUpper(d, r0, r1));
+  const auto high23 = hn::BitCast(wide, hn::InterleaveUpper(d, r2, r3));
+  hn::StoreU(hn::BitCast(d, hn::InterleaveLower(wide, low01, low23)), d, out);
+  hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(wide, low01, low23)), d, out + out_row);
+  hn::StoreU(hn::BitCast(d, hn::InterleaveLower(wide, high01, high23)), d, out + 2 * out_row);
+  hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(wide, high01, high23)), d, out + 3 * out_row);
+#endif
+}
+
 // e^x to 1.5 units in the last place, for x ≤ 88; 0 below -87.3 (-inf included), NaN for NaN.
 // x = q·ln 2 + r, |r| ≤ ln 2 / 2: e^x = 2^q · e^r, with Cephes' polynomial for e^r (S. Moshier, expf.c).
 template <class D, class V = hn::Vec<D>>
