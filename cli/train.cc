@@ -12,6 +12,7 @@
 #include "cli/options.h"
 #include "cli/stop_signals.h"
 #include "ink/base/check.h"
+#include "ink/base/system.h"
 #include "ink/tensor/plan.h"
 #include "ink/train/trainer.h"
 
@@ -167,9 +168,11 @@ void run_train(const CLI::App& command, TrainCommand& t) {
   Trainer trainer(t.train, *device.ops, device.pool, [&](const std::string& line) { progress.note(line); });
   const Gpt2& model = trainer.model();
   if (t.train.dry_run) {
-    fmt::print("{}", model.plan().report());
-    check(model.plan().bytes() <= device.ops->memory(), "the plan needs {}, the machine has {}",
-          human_bytes(model.plan().bytes()), human_bytes(device.ops->memory()));
+    // The program, its libraries and the tokenizer: all of it is there by now.
+    const size_t program = peak_memory(), needed = model.plan().bytes() + program;
+    fmt::print("{}", model.plan().report(program));
+    check(needed <= device.ops->memory(), "the run needs {}, the machine has {}", human_bytes(needed),
+          human_bytes(device.ops->memory()));
     return;
   }
   const Gpt2Config& c = model.config();

@@ -24,6 +24,7 @@ namespace ink {
 struct Output {
   int status = 0;  // 128 + N for a process that signal N ended
   std::string out, err;
+  size_t peak_memory = 0;  // bytes, of the process
 };
 
 // The program as a child process with a folder of its own: its working directory, and where its output goes.
@@ -74,10 +75,17 @@ class Program {
   }
 
   Output wait() {
-    if (child_ > 0) waitpid(child_, &status_, 0);
+    rusage usage = {};
+    if (child_ > 0) wait4(child_, &status_, 0, &usage);
     child_ = 0;
     const int status = WIFEXITED(status_) ? WEXITSTATUS(status_) : 128 + WTERMSIG(status_);
-    return {status, standard_out.empty() ? read_file(folder_ / ".out") : "", read_file(folder_ / ".err")};
+#ifdef __APPLE__
+    constexpr size_t kUnit = 1;
+#else
+    constexpr size_t kUnit = 1024;
+#endif
+    return {status, standard_out.empty() ? read_file(folder_ / ".out") : "", read_file(folder_ / ".err"),
+            static_cast<size_t>(usage.ru_maxrss) * kUnit};
   }
 
  private:

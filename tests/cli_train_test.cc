@@ -61,6 +61,29 @@ TEST_F(CliTrain, WritesLogsForPeopleAndPrograms) {
   EXPECT_EQ(read_metrics(dir_ / "run").size(), 6u);
 }
 
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // which take memory of their own
+TEST_F(CliTrain, ADryRunForetellsTheMemoryOfARunWithCheckpoints) {
+  for (const char* recompute : {"none", "block"}) {
+    const Words run = small_ + Words{"--overwrite", "--layers", "4",    "--heads",     "8",      "--channels",
+                                     "384",         "--vocab",  "5000", "--steps",     "2",      "--checkpoint-every",
+                                     "1",           "--batch",  "4",    "--recompute", recompute};
+    const std::string plan = ok(run + Words{"--dry-run"});
+    const size_t at = plan.find("peak");
+    ASSERT_NE(at, std::string::npos) << plan;
+    std::istringstream line(plan.substr(at));
+    std::string word;
+    size_t tensors = 0, foretold = 0;
+    line >> word >> tensors >> foretold;
+    ASSERT_GT(foretold, size_t{150} << 20) << plan;
+    const Output done = ink(run);
+    ASSERT_EQ(done.status, 0) << done.err;
+    // Not in the plan: the device's own working memory and some pieces of tensors on their way to a file.
+    EXPECT_GT(done.peak_memory, foretold / 100 * 97) << plan;
+    EXPECT_LT(done.peak_memory, foretold + (size_t{45} << 20)) << plan;
+  }
+}
+#endif
+
 TEST_F(CliTrain, ADryRunPrintsThePlanAndWritesNothing) {
   const std::string out = ok(small_ + Words{"--dry-run"});
   for (const char* part : {"parameters", "gradients", "activations"}) {

@@ -364,7 +364,7 @@ TEST_F(Sources, ADryRunPlansAndDoesNothing) {
   const auto ops = make_ops("cpu", pool);
   const Trainer trainer(o, *ops, pool, [](const std::string&) {});
   EXPECT_GT(trainer.model().plan().bytes(), size_t{1} << 44);
-  EXPECT_NE(trainer.model().plan().report().find("activations"), std::string::npos);
+  EXPECT_NE(trainer.model().plan().report(0).find("activations"), std::string::npos);
   EXPECT_EQ(names_in(dir_.path()), (std::vector<std::string>{"text.txt"}));
 }
 

@@ -62,14 +62,16 @@ void Plan::bind(std::byte* memory) const {
   for (const Entry& entry : entries_) entry.slot->data = starts[entry.arena] + entry.offset;
 }
 
-std::string Plan::report() const {
+std::string Plan::report(size_t program_bytes) const {
   std::string text = fmt::format("{:<24} {:>8} {:>16} {:>12}\n", "arena", "tensors", "bytes", "");
   for (size_t i = 0; i < arenas_.size(); ++i) {
     const auto tensors = std::count_if(entries_.begin(), entries_.end(), [&](const Entry& e) { return e.arena == i; });
     text += fmt::format("{:<24} {:>8} {:>16} {:>12}\n", arenas_[i].name, tensors, arenas_[i].bytes,
                         human_bytes(arenas_[i].bytes));
   }
-  return text + fmt::format("{:<24} {:>8} {:>16} {:>12}\n", "peak", entries_.size(), bytes(), human_bytes(bytes()));
+  text += fmt::format("{:<24} {:>8} {:>16} {:>12}\n", "program", "", program_bytes, human_bytes(program_bytes));
+  const size_t peak = bytes() + program_bytes;
+  return text + fmt::format("{:<24} {:>8} {:>16} {:>12}\n", "peak", entries_.size(), peak, human_bytes(peak));
 }
 
 std::string human_bytes(size_t bytes) {

@@ -46,8 +46,8 @@ class Plan {
   };
   const std::vector<Entry>& entries() const { return entries_; }
 
-  // A table for people: one line an arena and the total.
-  std::string report() const;
+  // A table for people: one line an arena, one for what the program itself takes, and the total.
+  std::string report(size_t program_bytes) const;
 
  private:
   size_t arena_index(const std::string& name);
