@@ -24,7 +24,6 @@ HWY_BEFORE_NAMESPACE();
 namespace ink::cpu::HWY_NAMESPACE {
 
 // The tile of sums that fills the registers: all but those that hold a row of b and an element of a.
-constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(Full()));
 constexpr bool kFewRegisters = HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_SSE4;  // 16 instead of 32
 constexpr int kTileVectors = kFewRegisters || kLanes == 16 ? 2 : 4;
 constexpr int kTileRows = kLanes == 16 ? 14 : 6;
@@ -33,22 +32,7 @@ constexpr int64_t kTileCols = kTileVectors * kLanes;
 // out(k,R) = a(R rows, k)ᵀ: rows lie lda apart.
 template <int R>
 void pack_rows(float* out, const float* a, int64_t lda, int64_t k) {
-  const hn::CappedTag<float, 4> d;
-  constexpr int kGroups = HWY_TARGET == HWY_SCALAR ? 0 : R / 4;
-  for (int group = 0; group < kGroups; ++group) {
-    const float* rows = a + 4 * group * lda;
-    float* to = out + 4 * group;
-    int64_t i = 0;
-    for (; i + 4 <= k; i += 4) {
-      transpose_4x4(d, rows + i, lda, to + i * R, R);
-    }
-    for (; i < k; ++i) {
-      for (int r = 0; r < 4; ++r) to[i * R + r] = rows[r * lda + i];
-    }
-  }
-  for (int r = 4 * kGroups; r < R; ++r) {
-    for (int64_t i = 0; i < k; ++i) out[i * R + r] = a[r * lda + i];
-  }
+  transpose(a, R, k, lda, out, R);
 }
 
 // The same from a matrix that has them as columns: out(k,R) = a(k rows, R).
@@ -71,20 +55,9 @@ void pack_b_columns(float* out, const float* b, int64_t ldb, int64_t k, int64_t 
 
 // out(k,kTileCols) = b(cols rows, k)ᵀ, zeros beyond cols.
 void pack_b_rows(float* out, const float* b, int64_t ldb, int64_t k, int64_t cols) {
-  const hn::CappedTag<float, 4> d;
-  const int64_t whole = HWY_TARGET == HWY_SCALAR ? 0 : cols / 4 * 4;
-  for (int64_t i = 0; i < k; i += 4) {
-    const int64_t width = std::min<int64_t>(4, k - i);
-    if (width == 4) {
-      for (int64_t r = 0; r < whole; r += 4) transpose_4x4(d, b + r * ldb + i, ldb, out + i * kTileCols + r, kTileCols);
-    }
-    for (int64_t r = width == 4 ? whole : 0; r < cols; ++r) {
-      for (int64_t j = 0; j < width; ++j) out[(i + j) * kTileCols + r] = b[r * ldb + i + j];
-    }
-    for (int64_t j = 0; j < width; ++j) {
-      std::fill(out + (i + j) * kTileCols + cols, out + (i + j + 1) * kTileCols, 0.0f);
-    }
-  }
+  transpose(b, cols, k, ldb, out, kTileCols);
+  if (cols == kTileCols) return;
+  for (int64_t i = 0; i < k; ++i) std::fill(out + i * kTileCols + cols, out + (i + 1) * kTileCols, 0.0f);
 }
 
 // Memory to be fetched while something else is computed: two cache lines at each of count places, stride apart.

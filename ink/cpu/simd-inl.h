@@ -48,27 +48,81 @@ HWY_INLINE float sum_vectors(int64_t n, const F& f) {
   return sum;
 }
 
-// out(4,4) = in(4,4)ᵀ, rows any distance apart. d: vectors of four.
-template <class D>
-HWY_INLINE void transpose_4x4(D d, const float* in, int64_t in_row, float* out, int64_t out_row) {
-#if HWY_TARGET == HWY_SCALAR
-  for (int r = 0; r < 4; ++r) {
-    for (int c = 0; c < 4; ++c) out[c * out_row + r] = in[r * in_row + c];
-  }
-  (void)d;
-#else
+// The lanes of a full vector, and the blocks of four that its interleaving stays within.
+constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(Full()));
+
+#if HWY_TARGET != HWY_SCALAR
+// v[j], j < 4, become: in block q the four rows' elements 4·q + j, the rows being four vectors.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE void transpose_blocks_of_four(D d, V (&v)[4]) {
   const hn::RepartitionToWide<hn::RebindToUnsigned<D>> wide;
-  const auto r0 = hn::LoadU(d, in), r1 = hn::LoadU(d, in + in_row);
-  const auto r2 = hn::LoadU(d, in + 2 * in_row), r3 = hn::LoadU(d, in + 3 * in_row);
-  const auto low01 = hn::BitCast(wide, hn::InterleaveLower(d, r0, r1));
-  const auto low23 = hn::BitCast(wide, hn::InterleaveLower(d, r2, r3));
-  const auto high01 = hn::BitCast(wide, hn::InterleaveUpper(d, r0, r1));
-  const auto high23 = hn::BitCast(wide, hn::InterleaveUpper(d, r2, r3));
-  hn::StoreU(hn::BitCast(d, hn::InterleaveLower(wide, low01, low23)), d, out);
-  hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(wide, low01, low23)), d, out + out_row);
-  hn::StoreU(hn::BitCast(d, hn::InterleaveLower(wide, high01, high23)), d, out + 2 * out_row);
-  hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(wide, high01, high23)), d, out + 3 * out_row);
+  const auto low01 = hn::BitCast(wide, hn::InterleaveLower(d, v[0], v[1]));
+  const auto low23 = hn::BitCast(wide, hn::InterleaveLower(d, v[2], v[3]));
+  const auto high01 = hn::BitCast(wide, hn::InterleaveUpper(d, v[0], v[1]));
+  const auto high23 = hn::BitCast(wide, hn::InterleaveUpper(d, v[2], v[3]));
+  v[0] = hn::BitCast(d, hn::InterleaveLower(wide, low01, low23));
+  v[1] = hn::BitCast(d, hn::InterleaveUpper(wide, low01, low23));
+  v[2] = hn::BitCast(d, hn::InterleaveLower(wide, high01, high23));
+  v[3] = hn::BitCast(d, hn::InterleaveUpper(wide, high01, high23));
+}
+
+// out = inᵀ, a square of as many rows as d has lanes (4, 8 or 16), rows any distance apart.
+template <class D>
+HWY_INLINE void transpose_lanes(D d, const float* in, int64_t in_row, float* out, int64_t out_row) {
+  constexpr int kGroups = static_cast<int>(hn::MaxLanes(d)) / 4;
+  hn::Vec<D> v[kGroups][4];
+  HWY_UNROLL(4) for (int g = 0; g < kGroups; ++g) {
+    HWY_UNROLL(4) for (int r = 0; r < 4; ++r) v[g][r] = hn::LoadU(d, in + (4 * g + r) * in_row);
+    transpose_blocks_of_four(d, v[g]);
+  }
+  // Now the blocks: block q of group g belongs in block g of row 4·q + j.
+  HWY_UNROLL(4) for (int j = 0; j < 4; ++j) {
+    float* const to = out + j * out_row;
+    if constexpr (kGroups == 1) {
+      hn::StoreU(v[0][j], d, to);
+    } else if constexpr (kGroups == 2) {
+      hn::StoreU(hn::ConcatLowerLower(d, v[1][j], v[0][j]), d, to);
+      hn::StoreU(hn::ConcatUpperUpper(d, v[1][j], v[0][j]), d, to + 4 * out_row);
+    } else {
+      const auto even01 = hn::OddEvenBlocks(hn::SwapAdjacentBlocks(v[1][j]), v[0][j]);
+      const auto odd01 = hn::OddEvenBlocks(v[1][j], hn::SwapAdjacentBlocks(v[0][j]));
+      const auto even23 = hn::OddEvenBlocks(hn::SwapAdjacentBlocks(v[3][j]), v[2][j]);
+      const auto odd23 = hn::OddEvenBlocks(v[3][j], hn::SwapAdjacentBlocks(v[2][j]));
+      hn::StoreU(hn::ConcatLowerLower(d, even23, even01), d, to);
+      hn::StoreU(hn::ConcatLowerLower(d, odd23, odd01), d, to + 4 * out_row);
+      hn::StoreU(hn::ConcatUpperUpper(d, even23, even01), d, to + 8 * out_row);
+      hn::StoreU(hn::ConcatUpperUpper(d, odd23, odd01), d, to + 12 * out_row);
+    }
+  }
+}
 #endif
+
+// out(cols,rows) = in(rows,cols)ᵀ, rows any distance apart.
+HWY_INLINE void transpose(const float* in, int64_t rows, int64_t cols, int64_t in_row, float* out, int64_t out_row) {
+  int64_t r = 0;
+#if HWY_TARGET != HWY_SCALAR
+  const Full d;
+  for (; r + kLanes <= rows; r += kLanes) {
+    int64_t c = 0;
+    for (; c + kLanes <= cols; c += kLanes) {
+      transpose_lanes(d, in + r * in_row + c, in_row, out + c * out_row + r, out_row);
+    }
+    for (; c < cols; ++c) {
+      for (int64_t i = r; i < r + kLanes; ++i) out[c * out_row + i] = in[i * in_row + c];
+    }
+  }
+  const hn::CappedTag<float, 4> four;
+  for (; r + 4 <= rows; r += 4) {
+    int64_t c = 0;
+    for (; c + 4 <= cols; c += 4) transpose_lanes(four, in + r * in_row + c, in_row, out + c * out_row + r, out_row);
+    for (; c < cols; ++c) {
+      for (int64_t i = r; i < r + 4; ++i) out[c * out_row + i] = in[i * in_row + c];
+    }
+  }
+#endif
+  for (; r < rows; ++r) {
+    for (int64_t c = 0; c < cols; ++c) out[c * out_row + r] = in[r * in_row + c];
+  }
 }
 
 // e^x to 1.5 units in the last place, for x ≤ 88; 0 below -87.3 (-inf included), NaN for NaN.
