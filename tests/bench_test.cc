@@ -419,6 +419,8 @@ TEST(Report, JsonHoldsEverything) {
                             "flops_per_step", "floor_s", "share_of_floor", "planned_bytes", "peak_bytes"}) {
     EXPECT_TRUE(train.contains(field)) << field;
   }
+  EXPECT_EQ(train["config"]["channels"], 128);
+  EXPECT_EQ(train["config"]["parameters"], config_from_name("char").parameters());
   EXPECT_EQ(train["step_seconds"].size(), 3u);
   EXPECT_EQ(train["step"]["runs"], 3);
   EXPECT_GT(train["share_of_floor"], 0);

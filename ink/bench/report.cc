@@ -168,6 +168,11 @@ void add_speed(Json& json, const Cost& cost, double seconds, const Peaks& peaks)
   json["share_of_peak"] = share > 0 ? Json(share) : Json();
 }
 
+Json json_of(const Gpt2Config& c) {
+  return {{"context", c.context},   {"vocab", c.vocab},           {"layers", c.layers}, {"heads", c.heads},
+          {"channels", c.channels}, {"parameters", c.parameters()}};
+}
+
 Json json_of(const Machine& m) {
   Json devices = Json::array();
   for (const DeviceLine& d : m.devices) devices.push_back({{"name", d.name}, {"description", d.description}});
@@ -202,6 +207,7 @@ Json json_of(const OpsReport& report, const Peaks& peaks) {
 
 Json json_of(const TrainReport& r, const Peaks& peaks) {
   Json json = json_of(r.workload);
+  json["config"] = json_of(config_from_name(r.workload.model));
   json["recompute"] = r.recompute;
   json["device"] = r.device;
   json["threads"] = r.threads;
