@@ -360,9 +360,10 @@ def escape(text):
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def chart_of(sides, title, subtitle):
+def chart_of(sides, title, subtitles):
     """Horizontal bars of the median step, with the quartiles as whiskers, as an SVG document."""
-    left, width, top, row = 230, 420, 74, 38
+    left, width, row = 230, 420, 38
+    top = 57 + 17 * len(subtitles)
     largest = max(side["q3_s"] for side in sides)
     tick = nice_step(largest)
     end = tick * math.ceil(largest / tick - 1e-9)
@@ -374,8 +375,9 @@ def chart_of(sides, title, subtitle):
         "<style>%s</style>" % SVG_STYLE,
         '<rect class="back" width="100%" height="100%"/>',
         '<text class="title" x="20" y="28">%s</text>' % escape(title),
-        '<text class="small" x="20" y="48">%s</text>' % escape(subtitle),
     ]
+    for i, line in enumerate(subtitles):
+        parts.append('<text class="small" x="20" y="%d">%s</text>' % (48 + 17 * i, escape(line)))
     for i in range(int(round(end / tick)) + 1):
         at = x(i * tick)
         parts.append('<line class="grid" x1="%.1f" y1="%d" x2="%.1f" y2="%d"/>' % (at, top - 8, at, bottom))
@@ -471,27 +473,28 @@ def compare_naive(options, environment, note):
     return [summarize(name, runs[name], runs[sides[0][0]], 12 * 64) for name, _ in sides]
 
 
-def machine_line(report, options):
+def machine_lines(report, options):
     machine = report["machine"]
-    return "%s, %d of %d threads, %s; %s%s; %s" % (
+    hardware = "%s, %d of %d threads, %s; %s" % (
         machine["cpu"],
         machine["threads"],
         machine["hardware_threads"],
         human_bytes(machine["memory_bytes"]),
-        machine["devices"][0]["description"],
-        ", all sides held to %s" % options.isa if options.isa else "",
         datetime.date.today().isoformat(),
     )
+    held = "; all sides held to %s" % options.isa if options.isa else ""
+    return [hardware, "%s: %s%s" % (OURS, machine["devices"][0]["description"], held)]
 
 
 def markdown_of(options, report, steps, naive, command):
     train = report["train"]
-    text = "%s\n\n" % machine_line(report, options)
-    text += "GPT-2 `%s`, B=%d T=%d, fp32: %d rounds of %d steps each, after %d that do not count.\n\n" % (
+    text = "%s.\n\n" % ". ".join(machine_lines(report, options))
+    text += "`%s`, B=%d T=%d, fp32: %d round%s of %d steps a program, after %d that do not count.\n\n" % (
         options.model,
         options.batch,
         options.seq_len,
         options.rounds,
+        "" if options.rounds == 1 else "s",
         options.steps,
         options.warmup,
     )
@@ -570,12 +573,12 @@ def main(arguments):
     print(text, end="")
     if options.out_dir:
         os.makedirs(options.out_dir, exist_ok=True)
-        title = "A training step of GPT-2 %s, B=%d T=%d" % (options.model, options.batch, options.seq_len)
+        title = "A training step of %s, B=%d T=%d" % (options.model, options.batch, options.seq_len)
         results = {"command": command, "steps": steps, "naive": naive, "inkling": report}
         for name, content in (
             ("results.json", json.dumps(results, indent=2) + "\n"),
             ("table.md", text),
-            ("chart.svg", chart_of(steps, title, machine_line(report, options))),
+            ("chart.svg", chart_of(steps, title, machine_lines(report, options))),
         ):
             with open(os.path.join(options.out_dir, name), "w", encoding="utf-8") as file:
                 file.write(content)

@@ -102,12 +102,12 @@ class Outputs(unittest.TestCase):
         self.assertIn("| llm.c <x> |", lines[3])
 
     def test_charts_are_xml_for_light_and_dark(self):
-        chart = compare.chart_of([side("Inkling", [0.5, 0.6]), side("a & b", [4.4, 9.9])], "Title <1>", "machine")
+        chart = compare.chart_of([side("Inkling", [0.5, 0.6]), side("a & b", [4.4, 9.9])], "Title <1>", ["machine", "device"])
         root = ElementTree.fromstring(chart)
         names = [element.tag.split("}")[1] for element in root.iter()]
         self.assertEqual(names.count("rect"), 3)  # the ground and two bars
         texts = [element.text for element in root.iter() if element.tag.endswith("text")]
-        for text in ("Title <1>", "machine", "a & b", "550 ms", "seconds a training step: less is better", "0"):
+        for text in ("Title <1>", "machine", "device", "a & b", "550 ms", "seconds a training step: less is better", "0"):
             self.assertIn(text, texts)
         self.assertIn("prefers-color-scheme: dark", chart)
         bars = [float(e.get("width")) for e in root.iter() if e.get("class") in ("ours", "bar")]
