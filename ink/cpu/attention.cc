@@ -12,6 +12,7 @@
 #include <cmath>
 #include <limits>
 #include <tuple>
+#include <utility>
 
 #include "ink/cpu/simd-inl.h"
 
@@ -61,55 +62,130 @@ HWY_INLINE void for_block(const F& f) {
   for (int64_t i = 0; i < kBlock; i += static_cast<int64_t>(hn::Lanes(d))) f(d, i);
 }
 
-// c(R, V vectors) += a(R,k) · b(k, V vectors), with the sums held in registers.
-template <int R, int V, class D>
-HWY_INLINE void multiply_add_tile(D d, int64_t k, View a, const float* b, int64_t ldb, float* c, int64_t ldc) {
+// The tile of sums: as many registers as leave room for a row of b and an element of a.
+constexpr bool kFewRegisters = HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_SSE4;  // 16 instead of 32
+constexpr int kSumRows = 6;
+constexpr int kSumVectors = kFewRegisters ? 2 : 4;
+
+enum class Write { set, add };
+
+// c(R, V vectors) = a(R,k) · b(k, V vectors), or c += that, with the sums held in registers.
+template <Write W, int R, int V, class D>
+HWY_INLINE void multiply_tile(D d, int64_t k, View a, const float* b, int64_t ldb, float* c, int64_t ldc) {
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   hn::Vec<D> sum[R][V];
-  for (int r = 0; r < R; ++r) {
-    for (int v = 0; v < V; ++v) sum[r][v] = hn::LoadU(d, c + r * ldc + v * lanes);
+  HWY_UNROLL(8) for (int r = 0; r < R; ++r) {
+    HWY_UNROLL(4) for (int v = 0; v < V; ++v) {
+      sum[r][v] = W == Write::add ? hn::LoadU(d, c + r * ldc + v * lanes) : hn::Zero(d);
+    }
   }
   for (int64_t i = 0; i < k; ++i) {
     hn::Vec<D> row[V];
-    for (int v = 0; v < V; ++v) row[v] = hn::LoadU(d, b + i * ldb + v * lanes);
-    for (int r = 0; r < R; ++r) {
+    HWY_UNROLL(4) for (int v = 0; v < V; ++v) row[v] = hn::LoadU(d, b + i * ldb + v * lanes);
+    HWY_UNROLL(8) for (int r = 0; r < R; ++r) {
       const auto factor = hn::Set(d, a.data[r * a.row + i * a.col]);
-      for (int v = 0; v < V; ++v) sum[r][v] = hn::MulAdd(factor, row[v], sum[r][v]);
+      HWY_UNROLL(4) for (int v = 0; v < V; ++v) sum[r][v] = hn::MulAdd(factor, row[v], sum[r][v]);
     }
   }
-  for (int r = 0; r < R; ++r) {
-    for (int v = 0; v < V; ++v) hn::StoreU(sum[r][v], d, c + r * ldc + v * lanes);
+  HWY_UNROLL(8) for (int r = 0; r < R; ++r) {
+    HWY_UNROLL(4) for (int v = 0; v < V; ++v) hn::StoreU(sum[r][v], d, c + r * ldc + v * lanes);
   }
 }
 
-template <int V, class D>
-HWY_NOINLINE void multiply_add_columns(D d, int64_t m, int64_t k, View a, const float* b, int64_t ldb, float* c,
-                                       int64_t ldc) {
+template <Write W, int V, class D>
+HWY_NOINLINE void multiply_columns(D d, int64_t m, int64_t k, View a, const float* b, int64_t ldb, float* c,
+                                   int64_t ldc) {
   int64_t r = 0;
-  for (; r + 4 <= m; r += 4) {
-    multiply_add_tile<4, V>(d, k, {a.data + r * a.row, a.row, a.col}, b, ldb, c + r * ldc, ldc);
+  const auto rows = [&](int64_t from) { return View{a.data + from * a.row, a.row, a.col}; };
+  for (; r + kSumRows <= m; r += kSumRows) {
+    multiply_tile<W, kSumRows, V>(d, k, rows(r), b, ldb, c + r * ldc, ldc);
   }
-  for (; r < m; ++r) multiply_add_tile<1, V>(d, k, {a.data + r * a.row, a.row, a.col}, b, ldb, c + r * ldc, ldc);
+  for (; r + 4 <= m; r += 4) multiply_tile<W, 4, V>(d, k, rows(r), b, ldb, c + r * ldc, ldc);
+  for (; r < m; ++r) multiply_tile<W, 1, V>(d, k, rows(r), b, ldb, c + r * ldc, ldc);
 }
 
-// c(m,n) += a(m,k) · b(k,n): small matrices that lie in the cache.
-void multiply_add(int64_t m, int64_t n, int64_t k, View a, const float* b, int64_t ldb, float* c, int64_t ldc) {
+// c(m,n) = a(m,k) · b(k,n), or c += that: small matrices that lie in the cache.
+template <Write W>
+void multiply(int64_t m, int64_t n, int64_t k, View a, const float* b, int64_t ldb, float* c, int64_t ldc) {
   const Full d;
   const hn::CappedTag<float, 4> quarter;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d)), few = static_cast<int64_t>(hn::Lanes(quarter));
+  const auto few = static_cast<int64_t>(hn::Lanes(quarter));
   int64_t i = 0;
-  for (; n - i >= 4 * lanes; i += 4 * lanes) multiply_add_columns<4>(d, m, k, a, b + i, ldb, c + i, ldc);
-  for (; n - i >= lanes; i += lanes) multiply_add_columns<1>(d, m, k, a, b + i, ldb, c + i, ldc);
-  for (; n - i >= few; i += few) multiply_add_columns<1>(quarter, m, k, a, b + i, ldb, c + i, ldc);
-  for (; i < n; ++i) multiply_add_columns<1>(Single(), m, k, a, b + i, ldb, c + i, ldc);
+  for (; n - i >= kSumVectors * kLanes; i += kSumVectors * kLanes) {
+    multiply_columns<W, kSumVectors>(d, m, k, a, b + i, ldb, c + i, ldc);
+  }
+  for (; n - i >= 2 * kLanes; i += 2 * kLanes) multiply_columns<W, 2>(d, m, k, a, b + i, ldb, c + i, ldc);
+  for (; n - i >= kLanes; i += kLanes) multiply_columns<W, 1>(d, m, k, a, b + i, ldb, c + i, ldc);
+  for (; n - i >= few; i += few) multiply_columns<W, 1>(quarter, m, k, a, b + i, ldb, c + i, ldc);
+  for (; i < n; ++i) multiply_columns<W, 1>(Single(), m, k, a, b + i, ldb, c + i, ldc);
+}
+
+// out(rows,n) = in(rows,n): next to each other, where rows far apart would push each other out of the cache.
+void copy_rows(float* out, const float* in, int64_t rows, int64_t stride, int64_t n) {
+  for (int64_t r = 0; r < rows; ++r) {
+    for_vectors(n,
+                [&](auto d, int64_t i) HWY_ATTR { hn::StoreU(hn::LoadU(d, in + r * stride + i), d, out + r * n + i); });
+  }
+}
+
+void scale_row(float* x, int64_t n, float factor) {
+  for_vectors(
+      n, [&](auto d, int64_t i) HWY_ATTR { hn::StoreU(hn::Mul(hn::LoadU(d, x + i), hn::Set(d, factor)), d, x + i); });
 }
 
 // out(HS, kBlock) = in(rows, HS)ᵀ · factor; columns beyond rows are zero.
 void transpose_block(float* out, const float* in, int64_t rows, int64_t stride, int64_t HS, float factor) {
-  std::fill(out, out + HS * kBlock, 0.0f);
-  for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t i = 0; i < HS; ++i) out[i * kBlock + r] = in[r * stride + i] * factor;
+  transpose(in, rows, HS, stride, out, kBlock);
+  for (int64_t i = 0; i < HS; ++i) {
+    scale_row(out + i * kBlock, rows, factor);
+    std::fill(out + i * kBlock + rows, out + (i + 1) * kBlock, 0.0f);
   }
+}
+
+// On the diagonal the later half of the keys concerns only the later half of the queries: a quarter of a block that is
+// neither computed nor read. f(first key, keys, first query).
+template <class F>
+HWY_INLINE void for_key_parts(bool diagonal, int64_t keys, const F& f) {
+  constexpr int64_t kHalf = kBlock / 2;
+  if (!diagonal || keys <= kHalf) return f(0, keys, 0);
+  f(0, kHalf, 0);
+  f(kHalf, keys - kHalf, kHalf);
+}
+
+// The same by queries: f(first query, queries, keys).
+template <class F>
+HWY_INLINE void for_query_parts(bool diagonal, int64_t queries, int64_t keys, const F& f) {
+  constexpr int64_t kHalf = kBlock / 2;
+  if (!diagonal || queries <= kHalf) return f(0, queries, keys);
+  f(0, kHalf, kHalf);
+  f(kHalf, queries - kHalf, keys);
+}
+
+// scores (keys, kBlock) = in (keys, HS) · transposed (HS, kBlock).
+void score_block(bool diagonal, int64_t keys, int64_t HS, const float* in, int64_t row, const float* transposed,
+                 float* scores) {
+  for_key_parts(diagonal, keys, [&](int64_t key, int64_t count, int64_t query) HWY_ATTR {
+    multiply<Write::set>(count, kBlock - query, HS, {in + key * row, row, 1}, transposed + query, kBlock,
+                         scores + key * kBlock + query, kBlock);
+  });
+}
+
+// out (queries, HS) = scores (keys, kBlock)ᵀ · in (keys, HS), or += that.
+template <Write W>
+void sum_over_keys(bool diagonal, int64_t queries, int64_t keys, int64_t HS, const float* scores, const float* in,
+                   float* out) {
+  for_query_parts(diagonal, queries, keys, [&](int64_t query, int64_t count, int64_t depth) HWY_ATTR {
+    multiply<W>(count, HS, depth, {scores + query, 1, kBlock}, in, HS, out + query * HS, HS);
+  });
+}
+
+// out (keys, HS) += scores (keys, kBlock) · in (queries, HS), the rows of out a distance apart.
+void sum_over_queries(bool diagonal, int64_t queries, int64_t keys, int64_t HS, const float* scores, const float* in,
+                      float* out, int64_t row) {
+  for_key_parts(diagonal, keys, [&](int64_t key, int64_t count, int64_t query) HWY_ATTR {
+    multiply<Write::add>(count, HS, queries - query, {scores + key * kBlock + query, kBlock, 1}, in + query * HS, HS,
+                         out + key * row, row);
+  });
 }
 
 // Scores above the diagonal of a diagonal block (keys by queries) become -inf.
@@ -139,36 +215,36 @@ void softmax_block(float* scores, int64_t keys, float* max, float* sum, float* r
   });
 }
 
-void scale_row(float* x, int64_t n, float factor) {
-  for_vectors(
-      n, [&](auto d, int64_t i) HWY_ATTR { hn::StoreU(hn::Mul(hn::LoadU(d, x + i), hn::Set(d, factor)), d, x + i); });
-}
-
-// The queries [begin, begin + kBlock) of one head. out has its rows C apart. scratch: (HS + kBlock)·kBlock floats.
+// The queries [begin, begin + kBlock) of one head. out has its rows C apart. scratch: (3·HS + kBlock)·kBlock floats.
 void attention_block(const Head& head, float* out, int64_t begin, float* scratch) {
   const auto [T, C, HS] = std::tuple(head.T, head.C, head.HS);
   const int64_t queries = std::min(kBlock, T - begin);
   float* q_transposed = scratch;
-  float* scores = scratch + HS * kBlock;
+  float* v = q_transposed + HS * kBlock;
+  float* sums = v + HS * kBlock;
+  float* scores = sums + HS * kBlock;
   float max[kBlock], sum[kBlock], rescale[kBlock];
   std::fill(max, max + kBlock, -std::numeric_limits<float>::infinity());
   std::fill(sum, sum + kBlock, 0.0f);
   transpose_block(q_transposed, head.q + begin * head.row, queries, head.row, HS, head.scale);
-  for (int64_t r = 0; r < queries; ++r) std::fill(out + (begin + r) * C, out + (begin + r) * C + HS, 0.0f);
 
   for (int64_t key = 0; key < begin + queries; key += kBlock) {
     const int64_t keys = std::min(kBlock, T - key);
-    std::fill(scores, scores + keys * kBlock, 0.0f);
-    multiply_add(keys, kBlock, HS, {head.k + key * head.row, head.row, 1}, q_transposed, kBlock, scores, kBlock);
-    if (key == begin) mask_block(scores, keys);
+    const bool diagonal = key == begin;
+    score_block(diagonal, keys, HS, head.k + key * head.row, head.row, q_transposed, scores);
+    if (diagonal) mask_block(scores, keys);
     softmax_block(scores, keys, max, sum, rescale);
-    if (key > 0) {
-      for (int64_t r = 0; r < queries; ++r) scale_row(out + (begin + r) * C, HS, rescale[r]);
+    copy_rows(v, head.v + key * head.row, keys, head.row, HS);
+    if (key == 0) {
+      sum_over_keys<Write::set>(diagonal, queries, keys, HS, scores, v, sums);
+    } else {
+      for (int64_t r = 0; r < queries; ++r) scale_row(sums + r * HS, HS, rescale[r]);
+      sum_over_keys<Write::add>(diagonal, queries, keys, HS, scores, v, sums);
     }
-    multiply_add(queries, HS, keys, {scores, 1, kBlock}, head.v + key * head.row, head.row, out + begin * C, C);
   }
   for (int64_t r = 0; r < queries; ++r) {
-    scale_row(out + (begin + r) * C, HS, 1 / sum[r]);
+    scale_row(sums + r * HS, HS, 1 / sum[r]);
+    std::copy_n(sums + r * HS, HS, out + (begin + r) * C);
     head.lse[begin + r] = max[r] + std::log(sum[r]);
   }
 }
@@ -189,18 +265,17 @@ void softmax_backward_block(float* scores, float* dscores, int64_t keys, const f
 }
 
 // All of one head: the gradients of k and v gather what every block of queries adds. dq, dk, dv have their rows 3C
-// apart, dout and out theirs C apart. scratch: (2·HS + 2·kBlock)·kBlock floats.
+// apart, dout and out theirs C apart. scratch: (6·HS + 2·kBlock)·kBlock floats.
 void attention_backward_head(const Head& head, float* dq, const float* dout, const float* out, float* delta,
                              float* scratch) {
   const auto [T, C, HS, row] = std::tuple(head.T, head.C, head.HS, head.row);
   float* dk = dq + C;
   float* dv = dq + 2 * C;
-  float* q_transposed = scratch;
-  float* dout_transposed = q_transposed + HS * kBlock;
-  float* scores = dout_transposed + HS * kBlock;
-  float* dscores = scores + kBlock * kBlock;
+  auto take = [next = scratch](int64_t rows) mutable { return std::exchange(next, next + rows * kBlock); };
+  float *q = take(HS), *q_transposed = take(HS), *dout_block = take(HS), *dout_transposed = take(HS);
+  float *k = take(HS), *dq_block = take(HS), *scores = take(kBlock), *dscores = take(kBlock);
   for (int64_t t = 0; t < T; ++t) {
-    for (float* gradient : {dq, dk, dv}) std::fill(gradient + t * row, gradient + t * row + HS, 0.0f);
+    for (float* gradient : {dk, dv}) std::fill(gradient + t * row, gradient + t * row + HS, 0.0f);
     const float* d_row = dout + t * C;
     const float* out_row = out + t * C;
     delta[t] = sum_vectors(
@@ -211,20 +286,24 @@ void attention_backward_head(const Head& head, float* dq, const float* dout, con
     float lse[kBlock] = {}, delta_block[kBlock] = {};
     std::copy_n(head.lse + begin, queries, lse);
     std::copy_n(delta + begin, queries, delta_block);
-    transpose_block(q_transposed, head.q + begin * row, queries, row, HS, head.scale);
-    transpose_block(dout_transposed, dout + begin * C, queries, C, HS, 1);
+    copy_rows(q, head.q + begin * row, queries, row, HS);
+    copy_rows(dout_block, dout + begin * C, queries, C, HS);
+    transpose_block(q_transposed, q, queries, HS, HS, head.scale);
+    transpose_block(dout_transposed, dout_block, queries, HS, HS, 1);
+    std::fill(dq_block, dq_block + queries * HS, 0.0f);
     for (int64_t key = 0; key < begin + queries; key += kBlock) {
       const int64_t keys = std::min(kBlock, T - key);
-      std::fill(scores, scores + keys * kBlock, 0.0f);
-      std::fill(dscores, dscores + keys * kBlock, 0.0f);
-      multiply_add(keys, kBlock, HS, {head.k + key * row, row, 1}, q_transposed, kBlock, scores, kBlock);
-      multiply_add(keys, kBlock, HS, {head.v + key * row, row, 1}, dout_transposed, kBlock, dscores, kBlock);
-      if (key == begin) mask_block(scores, keys);
+      const bool diagonal = key == begin;
+      copy_rows(k, head.k + key * row, keys, row, HS);
+      score_block(diagonal, keys, HS, k, HS, q_transposed, scores);
+      score_block(diagonal, keys, HS, head.v + key * row, row, dout_transposed, dscores);
+      if (diagonal) mask_block(scores, keys);
       softmax_backward_block(scores, dscores, keys, lse, delta_block, head.scale);
-      multiply_add(keys, HS, queries, {scores, kBlock, 1}, dout + begin * C, C, dv + key * row, row);
-      multiply_add(keys, HS, queries, {dscores, kBlock, 1}, head.q + begin * row, row, dk + key * row, row);
-      multiply_add(queries, HS, keys, {dscores, 1, kBlock}, head.k + key * row, row, dq + begin * row, row);
+      sum_over_queries(diagonal, queries, keys, HS, scores, dout_block, dv + key * row, row);
+      sum_over_queries(diagonal, queries, keys, HS, dscores, q, dk + key * row, row);
+      sum_over_keys<Write::add>(diagonal, queries, keys, HS, dscores, k, dq_block);
     }
+    for (int64_t r = 0; r < queries; ++r) std::copy_n(dq_block + r * HS, HS, dq + (begin + r) * row);
   }
 }
 
@@ -240,7 +319,7 @@ HWY_EXPORT(attention_backward_head);
 void attention(ThreadPool& pool, ScratchSlots& slots, const Attention& a) {
   const int64_t B = a.out.shape[0], T = a.out.shape[1], C = a.out.shape[2], HS = C / a.heads;
   const int64_t blocks = (T + kBlock - 1) / kBlock;
-  slots.reserve((HS + kBlock) * kBlock);
+  slots.reserve((3 * HS + kBlock) * kBlock);
   pool.run(B * a.heads * blocks, [&](int64_t task) {
     const ScratchSlots::Lease lease(slots);
     const int64_t index = task / blocks, block = blocks - 1 - task % blocks;  // the longest first
@@ -252,7 +331,7 @@ void attention(ThreadPool& pool, ScratchSlots& slots, const Attention& a) {
 
 void attention_backward(ThreadPool& pool, ScratchSlots& slots, const AttentionBackward& a) {
   const int64_t B = a.out.shape[0], T = a.out.shape[1], C = a.out.shape[2], HS = C / a.heads;
-  slots.reserve((2 * HS + 2 * kBlock) * kBlock);
+  slots.reserve((6 * HS + 2 * kBlock) * kBlock);
   pool.run(B * a.heads, [&](int64_t index) {
     const ScratchSlots::Lease lease(slots);
     const int64_t b = index / a.heads, h = index % a.heads, start = b * T * C + h * HS;

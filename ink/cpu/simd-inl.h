@@ -121,7 +121,8 @@ HWY_INLINE void transpose(const float* in, int64_t rows, int64_t cols, int64_t i
   }
 #endif
   for (; r < rows; ++r) {
-    for (int64_t c = 0; c < cols; ++c) out[c * out_row + r] = in[r * in_row + c];
+    float* to = out + r;
+    for (int64_t c = 0; c < cols; ++c, to += out_row) *to = in[r * in_row + c];
   }
 }
 
