@@ -99,30 +99,26 @@ HWY_INLINE void transpose_lanes(D d, const float* in, int64_t in_row, float* out
 
 // out(cols,rows) = in(rows,cols)ᵀ, rows any distance apart.
 HWY_INLINE void transpose(const float* in, int64_t rows, int64_t cols, int64_t in_row, float* out, int64_t out_row) {
-  int64_t r = 0;
+  int64_t done = 0;
 #if HWY_TARGET != HWY_SCALAR
-  const Full d;
-  for (; r + kLanes <= rows; r += kLanes) {
-    int64_t c = 0;
-    for (; c + kLanes <= cols; c += kLanes) {
-      transpose_lanes(d, in + r * in_row + c, in_row, out + c * out_row + r, out_row);
+  const auto squares = [&](auto d) HWY_ATTR {
+    const auto size = static_cast<int64_t>(hn::MaxLanes(d));
+    const int64_t end = done + (rows - done) / size * size, whole = cols / size * size;
+    for (int64_t r = done; r < end; r += size) {
+      for (int64_t c = 0; c < whole; c += size) {
+        transpose_lanes(d, in + r * in_row + c, in_row, out + c * out_row + r, out_row);
+      }
+      for (int64_t c = whole; c < cols; ++c) {
+        for (int64_t i = r; i < r + size; ++i) out[c * out_row + i] = in[i * in_row + c];
+      }
     }
-    for (; c < cols; ++c) {
-      for (int64_t i = r; i < r + kLanes; ++i) out[c * out_row + i] = in[i * in_row + c];
-    }
-  }
-  const hn::CappedTag<float, 4> four;
-  for (; r + 4 <= rows; r += 4) {
-    int64_t c = 0;
-    for (; c + 4 <= cols; c += 4) transpose_lanes(four, in + r * in_row + c, in_row, out + c * out_row + r, out_row);
-    for (; c < cols; ++c) {
-      for (int64_t i = r; i < r + 4; ++i) out[c * out_row + i] = in[i * in_row + c];
-    }
-  }
+    done = end;
+  };
+  squares(Full());
+  squares(hn::CappedTag<float, 4>());
 #endif
-  for (; r < rows; ++r) {
-    float* to = out + r;
-    for (int64_t c = 0; c < cols; ++c, to += out_row) *to = in[r * in_row + c];
+  for (int64_t r = done; r < rows; ++r) {
+    for (int64_t c = 0; c < cols; ++c) out[c * out_row + r] = in[r * in_row + c];
   }
 }
 
