@@ -178,9 +178,11 @@ void Trainer::sample(const std::atomic<bool>& stop, Progress& progress) {
 void Trainer::checkpoint() {
   if (options_.out.empty() || options_.checkpoint_every == 0) return;
   // The last update may have spoilt the weights, which the next step would notice: too late for this checkpoint.
+  // Weights can be finite and their products not; one sequence tells.
   if (!inputs_.empty()) {
-    const auto batch = static_cast<int64_t>(inputs_.size()) / options_.seq_len;
-    const float loss = model_->loss(inputs_, targets_, batch, options_.seq_len);
+    const auto tokens = static_cast<size_t>(options_.seq_len);
+    const float loss =
+        model_->loss(std::span(inputs_).first(tokens), std::span(targets_).first(tokens), 1, options_.seq_len);
     if (!std::isfinite(loss)) {
       fail("step {}: after its update the loss is {}; the first tensor that is not finite is {}; {}", step_ - 1,
            std::abs(loss), non_finite_tensor(), last_checkpoint());
