@@ -169,6 +169,16 @@ TEST(File, ReadsWhatWasWritten) {
   EXPECT_EQ(MappedFile(dir / "a.txt").text(), "hello");
   write_file(dir / "a.txt", "");
   EXPECT_EQ(MappedFile(dir / "a.txt").bytes().size(), 0u);
+  // Dropped parts read as before, wherever they begin and end.
+  std::string pages(100'000, ' ');
+  for (size_t i = 0; i < pages.size(); ++i) pages[i] = static_cast<char>(i * 2654435761u >> 24);
+  write_file(dir / "pages", pages);
+  const MappedFile mapped(dir / "pages");
+  for (const auto& [begin, size] : {std::pair{0, 100'000}, {5, 10}, {4000, 9000}, {65'537, 34'463}, {100'000, 0}}) {
+    mapped.drop(mapped.bytes().subspan(static_cast<size_t>(begin), static_cast<size_t>(size)));
+    EXPECT_EQ(mapped.text(), pages) << begin;
+  }
+  MappedFile().drop({});
   OutputFile log(dir / "a.txt", OutputFile::Mode::append);
   log.write("one\n");
   log.write("two\n");
