@@ -12,6 +12,7 @@ import xml.etree.ElementTree as ElementTree
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import compare  # noqa: E402
+import doc_section  # noqa: E402
 
 LLMC_OUTPUT = """[GPT-2]
 max_seq_len: 1024
@@ -116,6 +117,23 @@ class Outputs(unittest.TestCase):
     def test_ticks_are_round(self):
         for largest, step in ((1.0, 0.2), (4.4, 1.0), (64, 20), (0.013, 0.005)):
             self.assertAlmostEqual(compare.nice_step(largest), step)
+
+
+class Documents(unittest.TestCase):
+    DOCUMENT = "# A\n<!-- measured: a -->\nold\n<!-- end of a -->\nrest\n<!-- measured: b -->\n<!-- end of b -->\n"
+
+    def test_only_the_section_changes(self):
+        once = doc_section.replace_section(self.DOCUMENT, "a", "\nnew\n\n")
+        self.assertEqual(once, self.DOCUMENT.replace("old\n", "\nnew\n\n"))
+        self.assertEqual(doc_section.replace_section(once, "a", "new"), once)
+
+    def test_sections_that_are_not_there(self):
+        for document in ("", "<!-- end of a -->\n<!-- measured: a -->\n", self.DOCUMENT * 2):
+            with self.assertRaises(ValueError):
+                doc_section.replace_section(document, "a", "new")
+        with contextlib.redirect_stderr(io.StringIO()) as err:
+            self.assertEqual(doc_section.main(["only"]), 2)
+        self.assertIn("usage", err.getvalue())
 
 
 FAKE_INK = """#!{python}

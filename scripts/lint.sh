@@ -46,7 +46,7 @@ check_tidy() {
 }
 
 check_shell() {
-  shellcheck .ci/run scripts/*.sh
+  shellcheck .ci/run bench/*.sh scripts/*.sh
 }
 
 for check in "$@"; do
