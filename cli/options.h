@@ -23,7 +23,8 @@ CLI::Option* require_number(CLI::Option* option) {
 }
 
 struct DeviceOptions {
-  std::string device = "cpu";
+  std::string device = devices().front().name;
+  std::string dtype = "f32";
   int threads = 0;
   std::string isa;  // empty: the best
 };
@@ -39,6 +40,11 @@ inline void add_thread_options(CLI::App& command, DeviceOptions& options) {
 
 inline void add_device_options(CLI::App& command, DeviceOptions& options) {
   command.add_option("--device", options.device, "Where to compute: see `ink info`")->capture_default_str();
+  command
+      .add_option("--dtype", options.dtype,
+                  "What matrix products multiply: f32, or bf16, rounded; sums, weights and files stay f32")
+      ->check(CLI::IsMember({"f32", "bf16"}))
+      ->capture_default_str();
   add_thread_options(command, options);
 }
 
@@ -51,7 +57,8 @@ inline int apply_thread_options(const DeviceOptions& options) {
 // The threads and operations that a command runs on.
 struct Device {
   explicit Device(const DeviceOptions& options)
-      : pool(apply_thread_options(options)), ops(make_ops(options.device, pool)) {}
+      : pool(apply_thread_options(options)),
+        ops(make_ops(options.device, pool, options.dtype == "bf16" ? DType::bf16 : DType::f32)) {}
   ThreadPool pool;
   std::unique_ptr<Ops> ops;
 };

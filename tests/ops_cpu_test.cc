@@ -110,16 +110,19 @@ class Arguments {
 struct DeviceTarget {
   std::string device;
   int64_t target;
+  DType products = DType::f32;
 };
 
 // cpu under every instruction set that this machine has and the kernels were built for, and its variants with
-// libraries, where they are linked.
+// libraries, where they are linked; and with bf16 products, by instructions for them and by rounding.
 std::vector<DeviceTarget> devices_and_targets() {
   std::vector<DeviceTarget> all;
   for (const int64_t target : kTargets) all.push_back({"cpu", target});
   for (const DeviceInfo& device : devices()) {
     if (device.name.starts_with("cpu-")) all.push_back({device.name, kTargets.front()});
   }
+  all.push_back({"cpu", kTargets.front(), DType::bf16});
+  if (kTargets.size() > 1) all.push_back({"cpu", kTargets[1], DType::bf16});
   return all;
 }
 
@@ -209,10 +212,11 @@ class CpuOps : public testing::TestWithParam<DeviceTarget> {
   }
 
   ThreadPool one_{1}, two_{2}, three_{3};
-  std::unique_ptr<Ops> ref_ = make_ops("ref", one_);
+  std::unique_ptr<Ops> ref_ = make_ops("ref", one_, GetParam().products);
   std::vector<std::unique_ptr<Ops>> cpu_ = [this] {
     std::vector<std::unique_ptr<Ops>> ops;
-    for (ThreadPool* pool : {&one_, &two_, &three_}) ops.push_back(make_ops(GetParam().device, *pool));
+    for (ThreadPool* pool : {&one_, &two_, &three_})
+      ops.push_back(make_ops(GetParam().device, *pool, GetParam().products));
     return ops;
   }();
 };
@@ -352,7 +356,7 @@ TEST_P(CpuOps, AddLayerNormBackwardGivesTheOutputAgain) {
   const Case forward = layernorm_case(70, 769, Sum::none);
   Arguments f(forward, 0);
   ThreadPool pool(2);
-  const std::unique_ptr<Ops> cpu = make_ops(GetParam().device, pool);
+  const std::unique_ptr<Ops> cpu = make_ops(GetParam().device, pool, GetParam().products);
   forward.run(*cpu, f);
   std::vector<float> dsum(70 * 769), out(dsum.size()), dweight(769), dbias(769);
   const auto tensor = [](std::vector<float>& v, const Shape& shape) { return Tensor(v.data(), DType::f32, shape); };
@@ -548,7 +552,7 @@ TEST_P(CpuOps, Classifier) {
 TEST_P(CpuOps, ClassifierLeavesThePaddingAlone) {
   const Case c = classifier_case(5, 8, 7, 16, 2, true);
   ThreadPool pool(2);
-  const std::unique_ptr<Ops> cpu = make_ops(GetParam().device, pool);
+  const std::unique_ptr<Ops> cpu = make_ops(GetParam().device, pool, GetParam().products);
   const Arguments before(c, 0), after(c, 0);
   c.run(*cpu, after);
   for (int64_t i = 7 * 8; i < 16 * 8; ++i) EXPECT_EQ(after["dweight"].f32()[i], before["dweight"].f32()[i]);
@@ -612,7 +616,8 @@ TEST_P(CpuOps, SumSquares) {
   std::vector<float> x(1000, 1e30f);
   std::fill(x.begin() + 500, x.end(), 1e-30f);
   ThreadPool pool(2);
-  const double sum = make_ops(GetParam().device, pool)->sum_squares(Tensor(x.data(), DType::f32, {1000}));
+  const double sum =
+      make_ops(GetParam().device, pool, GetParam().products)->sum_squares(Tensor(x.data(), DType::f32, {1000}));
   EXPECT_NEAR(sum / 5e62, 1.0, 1e-6);
 }
 
@@ -646,7 +651,7 @@ TEST_P(CpuOps, GeluIsAccurate) {
     return Tensor(const_cast<float*>(v.data()), DType::f32, shape);
   };
   ThreadPool pool(2);
-  const std::unique_ptr<Ops> cpu = make_ops(GetParam().device, pool);
+  const std::unique_ptr<Ops> cpu = make_ops(GetParam().device, pool, GetParam().products);
   cpu->gelu({.out = tensor(y, {n}), .in = tensor(x, {n})});
   cpu->gemm({.a = tensor(one, {1, 1}),
              .b = tensor(ones, {1, n}),
@@ -674,6 +679,7 @@ TEST_P(CpuOps, GeluIsAccurate) {
 
 INSTANTIATE_TEST_SUITE_P(Target, CpuOps, testing::ValuesIn(devices_and_targets()), [](const auto& i) {
   std::string name = i.param.device + "_" + hwy::TargetName(i.param.target);
+  if (i.param.products == DType::bf16) name += "_bf16";
   std::replace(name.begin(), name.end(), '-', '_');
   return name;
 });

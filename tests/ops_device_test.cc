@@ -33,6 +33,20 @@ TEST(Devices, CpuTellsInstructionsLibraryAndThreads) {
   EXPECT_TRUE(make_ops("cpu", one)->description().ends_with(", 1 thread"));
 }
 
+TEST(Devices, Bf16ProductsAreTheOwnKernelsAndTheReferencesOnly) {
+  ThreadPool pool(1);
+  for (const DeviceInfo& info : devices()) {
+    EXPECT_EQ(make_ops(info.name, pool)->products(), DType::f32);
+    if (info.name.starts_with("cpu-")) {
+      EXPECT_THROW(make_ops(info.name, pool, DType::bf16), UsageError);
+      continue;
+    }
+    const std::unique_ptr<Ops> ops = make_ops(info.name, pool, DType::bf16);
+    EXPECT_EQ(ops->products(), DType::bf16);
+    EXPECT_NE(ops->description().find("bf16 products"), std::string::npos);
+  }
+}
+
 TEST(Devices, UnknownNameIsAUsageErrorThatNamesTheOthers) {
   ThreadPool pool(1);
   try {

@@ -17,8 +17,8 @@ namespace {
 
 class CpuOps final : public HostOps {
  public:
-  CpuOps(ThreadPool& pool, const cpu::SgemmLibrary* library)
-      : pool_(pool), slots_(pool.threads()), engine_(library, pool.threads()) {
+  CpuOps(ThreadPool& pool, const cpu::SgemmLibrary* library, DType products)
+      : pool_(pool), slots_(pool.threads()), engine_(library, products, pool.threads()) {
     if (library != nullptr) library->prepare();
   }
 
@@ -26,10 +26,16 @@ class CpuOps final : public HostOps {
     return engine_.library == nullptr ? "cpu" : fmt::format("cpu-{}", engine_.library->name);
   }
   std::string description() const override {
-    return fmt::format("{}, {}, {} thread{}", cpu::instruction_set(),
-                       engine_.library == nullptr ? "own matrix kernels" : engine_.library->description(),
-                       pool_.threads(), pool_.threads() == 1 ? "" : "s");
+    std::string products = "own matrix kernels";
+    if (engine_.library != nullptr) products = engine_.library->description();
+    if (engine_.products == DType::bf16) {
+      products += cpu::has_bf16_instructions() ? ", bf16 products" : ", bf16 products (by rounding: no instructions)";
+    }
+    return fmt::format("{}, {}, {} thread{}", cpu::instruction_set(), products, pool_.threads(),
+                       pool_.threads() == 1 ? "" : "s");
   }
+
+  DType products() const override { return engine_.products; }
 
   double peak_flops() override {
     if (peak_flops_ == 0) peak_flops_ = cpu::measure_flops(pool_);
@@ -113,8 +119,8 @@ class CpuOps final : public HostOps {
 
 }  // namespace
 
-std::unique_ptr<Ops> make_cpu_ops(ThreadPool& pool, const cpu::SgemmLibrary* library) {
-  return std::make_unique<CpuOps>(pool, library);
+std::unique_ptr<Ops> make_cpu_ops(ThreadPool& pool, DType products, const cpu::SgemmLibrary* library) {
+  return std::make_unique<CpuOps>(pool, library, products);
 }
 
 }  // namespace ink

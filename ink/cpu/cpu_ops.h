@@ -11,6 +11,7 @@
 namespace ink {
 
 // pool runs the loops and must outlive the Ops. Without a library, matrix products are computed by the kernels here.
-std::unique_ptr<Ops> make_cpu_ops(ThreadPool& pool, const cpu::SgemmLibrary* library = nullptr);
+// products: f32, or bf16 to round what is multiplied, which libraries do not.
+std::unique_ptr<Ops> make_cpu_ops(ThreadPool& pool, DType products, const cpu::SgemmLibrary* library = nullptr);
 
 }  // namespace ink

@@ -18,20 +18,29 @@ namespace ink::cpu::HWY_NAMESPACE {
 
 TileSize tile_size() { return {.rows = kTileRows, .cols = kTileCols}; }
 
-// Packs the panels [begin, end) of rows of op(a), all k blocks of the stage, and adds their share to dbias.
-void pack_a(const Gemm& g, const Stage& s, float* packed, int64_t begin, int64_t end) {
+// What Packed says, done to a panel that was packed as floats. in may be out unless it is to become pairs.
+void convert_panel(Packed packed, float* out, float* in, int64_t k, int64_t width) {
+  if (packed == Packed::rounded_to_bf16) round_to_bf16(in, k * width);
+  if (packed == Packed::bf16_pairs) pair_rows(out, in, k, width);
+}
+
+// Packs the panels [begin, end) of rows of op(a), all k blocks of the stage, and adds their share to dbias. scratch: a
+// panel of floats.
+void pack_a(const Gemm& g, const Stage& s, float* packed, float* scratch, int64_t begin, int64_t end) {
   const int64_t lda = g.a.cols();
   for (int64_t k = 0; k < s.k; k += s.k_block) {
     const int64_t k_size = std::min(s.k_block, s.k - k);
     for (int64_t p = begin; p < end; ++p) {
-      const int64_t row = s.row(p);
-      float* to = packed + k * s.m + row * k_size;
-      const PanelKernel& kernel = kPanelKernels[s.row(p + 1) - row - 1];
+      const int64_t row = s.row(p), rows = s.row(p + 1) - row;
+      float* out = packed + s.packed_rows(k) * s.m + row * s.packed_rows(k_size);
+      float* floats = s.packed == Packed::bf16_pairs ? scratch : out;
+      const PanelKernel& kernel = kPanelKernels[rows - 1];
       if (g.trans_a) {
-        kernel.pack_columns(to, g.a.f32() + (s.k_start + k) * lda + s.m_start + row, lda, k_size);
+        kernel.pack_columns(floats, g.a.f32() + (s.k_start + k) * lda + s.m_start + row, lda, k_size);
       } else {
-        kernel.pack_rows(to, g.a.f32() + (s.m_start + row) * lda + s.k_start + k, lda, k_size);
+        kernel.pack_rows(floats, g.a.f32() + (s.m_start + row) * lda + s.k_start + k, lda, k_size);
       }
+      convert_panel(s.packed, out, floats, k_size, rows);
     }
   }
   if (!g.dbias) return;
@@ -62,10 +71,16 @@ HWY_INLINE Fetch fetch_part(const Source& s, bool rows_of_columns, int64_t part,
   return {.data = s.data + pairs * part / parts * Fetch::kFloats, .stride = s.stride, .count = s.rows};
 }
 
-// The columns [n_begin, n_end) of the panels [p_begin, p_end) of rows.
-void multiply_strip(const Gemm& g, const Stage& s, const float* packed_a, float* packed_b, const Strip& strip) {
+MultiplyPanels multiply_of(Packed packed, int64_t rows) {
+  return packed == Packed::bf16_pairs ? bf16_multiply_panels()[rows - 1] : kPanelKernels[rows - 1].multiply;
+}
+
+// The columns [n_begin, n_end) of the panels [p_begin, p_end) of rows. scratch: two panels of b, of floats.
+void multiply_strip(const Gemm& g, const Stage& s, const float* packed_a, float* scratch, const Strip& strip) {
   const int64_t N = g.out.cols();
   float* const product = g.gelu_in ? g.gelu_in.f32() : g.out.f32();
+  float* const packed_b = scratch;
+  float* const floats = s.packed == Packed::bf16_pairs ? scratch + s.k_block * kTileCols : scratch;
   const bool last_stage = s.k_start + s.k == dims_of(g).k;
   HWY_ALIGN float edge[kTileRows * kTileCols];
   for (int64_t k = 0; k < s.k; k += s.k_block) {
@@ -74,7 +89,8 @@ void multiply_strip(const Gemm& g, const Stage& s, const float* packed_a, float*
     for (int64_t n = strip.n_begin; n < strip.n_end; n += kTileCols) {
       const int64_t cols = std::min(kTileCols, strip.n_end - n);
       const Source source = panel_source(g, s.k_start + k, k_size, n, cols);
-      (g.trans_b ? pack_b_rows : pack_b_columns)(packed_b, source.data, source.stride, k_size, cols);
+      (g.trans_b ? pack_b_rows : pack_b_columns)(floats, source.data, source.stride, k_size, cols);
+      convert_panel(s.packed, packed_b, floats, k_size, kTileCols);
       Source next;
       if (n + kTileCols < strip.n_end) {
         next = panel_source(g, s.k_start + k, k_size, n + kTileCols, std::min(kTileCols, strip.n_end - n - kTileCols));
@@ -84,13 +100,14 @@ void multiply_strip(const Gemm& g, const Stage& s, const float* packed_a, float*
       }
       for (int64_t p = strip.p_begin; p < strip.p_end; ++p) {
         const int64_t row = s.row(p), rows = s.row(p + 1) - row;
-        const float* a = packed_a + k * s.m + row * k_size;
+        const float* a = packed_a + s.packed_rows(k) * s.m + row * s.packed_rows(k_size);
+        const MultiplyPanels multiply = multiply_of(s.packed, rows);
         float* c = product + (s.m_start + row) * N + n;
         const Fetch fetch = fetch_part(next, g.trans_b, p - strip.p_begin, strip.p_end - strip.p_begin);
         if (cols == kTileCols) {
-          kPanelKernels[rows - 1].multiply(k_size, a, packed_b, c, N, add, fetch);
+          multiply(s.packed_rows(k_size), a, packed_b, c, N, add, fetch);
         } else {
-          kPanelKernels[rows - 1].multiply(k_size, a, packed_b, edge, kTileCols, false, fetch);
+          multiply(s.packed_rows(k_size), a, packed_b, edge, kTileCols, false, fetch);
           for (int64_t r = 0; r < rows; ++r) {
             for (int64_t i = 0; i < cols; ++i) c[r * N + i] = (add ? c[r * N + i] : 0) + edge[r * kTileCols + i];
           }
@@ -114,18 +131,36 @@ HWY_EXPORT(tile_size);
 HWY_EXPORT(pack_a);
 HWY_EXPORT(multiply_strip);
 
+namespace {
+
+Packed packed_as(DType products) {
+  if (products == DType::f32) return Packed::f32;
+  const TileSize tile = HWY_DYNAMIC_DISPATCH(tile_size)();
+  const bool fits = tile.rows == kBf16Tile.rows && tile.cols == kBf16Tile.cols;
+  return fits && bf16_multiply_panels() != nullptr ? Packed::bf16_pairs : Packed::rounded_to_bf16;
+}
+
+}  // namespace
+
+bool has_bf16_instructions() { return packed_as(DType::bf16) == Packed::bf16_pairs; }
+
 void gemm(ThreadPool& pool, GemmEngine& engine, const Gemm& g) {
   if (engine.library != nullptr) return gemm_by_library(pool, *engine.library, g);
   const auto [M, N, K] = dims_of(g);
   const TileSize tile = HWY_DYNAMIC_DISPATCH(tile_size)();
+  const Packed packed = packed_as(engine.products);
+  // A panel that becomes pairs is packed as floats first.
+  const int64_t panels = packed == Packed::bf16_pairs ? 2 : 1;
   const GemmBlocks blocks(M, N, K, tile, pool.threads());
   float* const packed_a = engine.a.get<float>(blocks.m_stage * blocks.k_stage);
-  engine.b.reserve(blocks.k_block * tile.cols);
+  engine.b.reserve(panels * blocks.k_block * tile.cols);
   for (int64_t k = 0; k < K; k += blocks.k_stage) {
     for (int64_t m = 0; m < M; m += blocks.m_stage) {
-      const Stage stage(m, std::min(blocks.m_stage, M - m), k, std::min(blocks.k_stage, K - k), blocks.k_block, tile);
+      const Stage stage(m, std::min(blocks.m_stage, M - m), k, std::min(blocks.k_stage, K - k), blocks.k_block, tile,
+                        packed);
       pool.run_range(stage.panels, GemmBlocks::kPackPanels, [&](int64_t begin, int64_t end) {
-        HWY_DYNAMIC_DISPATCH(pack_a)(g, stage, packed_a, begin, end);
+        const ScratchSlots::Lease lease(engine.b);
+        HWY_DYNAMIC_DISPATCH(pack_a)(g, stage, packed_a, lease.floats(), begin, end);
       });
       const int64_t parts = std::min(blocks.m_parts, stage.panels);
       pool.run(blocks.strips * parts, [&](int64_t task) {

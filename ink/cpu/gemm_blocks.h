@@ -1,4 +1,5 @@
 // How a matrix product is cut: into stages, whose part of a is packed at a time, and strips of columns, a task each.
+// And what its innermost kernels share.
 #pragma once
 
 #include <algorithm>
@@ -17,6 +18,23 @@ struct TileSize {
 constexpr int64_t even_step(int64_t size, int64_t largest, int64_t unit) {
   return divide_up(divide_up(size, divide_up(size, largest)), unit) * unit;
 }
+
+// Memory to be fetched while something else is computed: two cache lines at each of count places, stride apart.
+struct Fetch {
+  static constexpr int64_t kFloats = 32;  // in two lines
+  const float* data;
+  int64_t stride, count;
+};
+
+// c(rows, columns of a tile) = a(k, rows)ᵀ · b(k, columns of a tile), or c += that, from packed panels. One for each
+// number of rows.
+using MultiplyPanels = void (*)(int64_t k, const float* a, const float* b, float* c, int64_t ldc, bool add,
+                                Fetch fetch);
+
+// Kernels for bf16 dot products (AVX512-BF16), for panels of 1, 2, ... 14 rows and 32 columns: an element of a panel is
+// two of bf16, one after another along k. Null where the processor has none.
+const MultiplyPanels* bf16_multiply_panels();
+constexpr TileSize kBf16Tile = {.rows = 14, .cols = 32};
 
 struct GemmBlocks {
   static constexpr int64_t kPackPanels = 4;  // of a task that packs a
@@ -39,14 +57,27 @@ struct GemmBlocks {
   }
 };
 
+// What the elements of a packed panel are.
+enum class Packed : uint8_t { f32, rounded_to_bf16, bf16_pairs };
+
 // Rows [m_start, m_start + m) and depths [k_start, k_start + k), its rows in panels of nearly equal height.
 struct Stage {
   int64_t m_start, m, k_start, k, k_block, panels;
+  Packed packed;
 
-  Stage(int64_t m_first, int64_t rows, int64_t k_first, int64_t depth, int64_t block, const TileSize& tile)
-      : m_start(m_first), m(rows), k_start(k_first), k(depth), k_block(block), panels(divide_up(rows, tile.rows)) {}
+  Stage(int64_t m_first, int64_t rows, int64_t k_first, int64_t depth, int64_t block, const TileSize& tile,
+        Packed elements)
+      : m_start(m_first),
+        m(rows),
+        k_start(k_first),
+        k(depth),
+        k_block(block),
+        panels(divide_up(rows, tile.rows)),
+        packed(elements) {}
 
   int64_t row(int64_t panel) const { return m * panel / panels; }  // where a panel starts, from m_start
+  // Rows of a packed panel of depth k.
+  int64_t packed_rows(int64_t depth) const { return packed == Packed::bf16_pairs ? divide_up(depth, 2) : depth; }
 };
 
 // A task: columns [n_begin, n_end) of the panels [p_begin, p_end).

@@ -18,6 +18,7 @@
 #include <cstring>
 #include <utility>
 
+#include "ink/cpu/gemm_blocks.h"
 #include "ink/cpu/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -60,13 +61,6 @@ void pack_b_rows(float* out, const float* b, int64_t ldb, int64_t k, int64_t col
   for (int64_t i = 0; i < k; ++i) std::fill(out + i * kTileCols + cols, out + (i + 1) * kTileCols, 0.0f);
 }
 
-// Memory to be fetched while something else is computed: two cache lines at each of count places, stride apart.
-struct Fetch {
-  static constexpr int64_t kFloats = 32;  // in two lines
-  const float* data;
-  int64_t stride, count;
-};
-
 // c(R,kTileCols) = a(k,R)ᵀ · b(k,kTileCols), or c += that.
 template <int R>
 void multiply_panels(int64_t k, const float* HWY_RESTRICT a, const float* HWY_RESTRICT b, float* HWY_RESTRICT c,
@@ -107,11 +101,11 @@ void multiply_panels(int64_t k, const float* HWY_RESTRICT a, const float* HWY_RE
   }
 }
 
-// What is written once for every height of a panel of a.
+// What is written once for every height of a panel of a: 1, 2, ... kTileRows rows.
 struct PanelKernel {
   void (*pack_rows)(float* out, const float* a, int64_t lda, int64_t k);
   void (*pack_columns)(float* out, const float* a, int64_t lda, int64_t k);
-  void (*multiply)(int64_t k, const float* a, const float* b, float* c, int64_t ldc, bool add, Fetch fetch);
+  MultiplyPanels multiply;
 };
 
 template <int... I>
@@ -119,9 +113,42 @@ constexpr std::array<PanelKernel, sizeof...(I)> panel_kernels(std::integer_seque
   return {{{pack_rows<I + 1>, pack_columns<I + 1>, multiply_panels<I + 1>}...}};
 }
 
-// For panels of 1, 2, ... kTileRows rows.
 constexpr std::array<PanelKernel, kTileRows> kPanelKernels =
     panel_kernels(std::make_integer_sequence<int, kTileRows>());
+
+// The bits of x rounded to bf16 (to the nearest, ties to even), in the upper half of each lane; the lower is not zero.
+template <class D, class DU = hn::RebindToUnsigned<D>>
+HWY_INLINE hn::Vec<DU> bf16_bits(D d, hn::Vec<D> x) {
+  const DU du;
+  const auto bits = hn::BitCast(du, x);
+  const auto half = hn::Add(hn::Set(du, 0x7fff), hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1)));
+  const auto quiet = hn::Or(bits, hn::Set(du, 0x400000));  // a NaN must not be carried into infinity
+  return hn::IfThenElse(hn::MaskFromVec(hn::BitCast(du, hn::VecFromMask(d, hn::IsNaN(x)))), quiet, hn::Add(bits, half));
+}
+
+// Rounds n elements to bf16, which they keep as floats.
+void round_to_bf16(float* x, int64_t n) {
+  for_vectors(n, [&](auto d, int64_t i) HWY_ATTR {
+    const hn::RebindToUnsigned<decltype(d)> du;
+    const auto upper = hn::And(bf16_bits(d, hn::LoadU(d, x + i)), hn::Set(du, 0xffff0000u));
+    hn::StoreU(hn::BitCast(d, upper), d, x + i);
+  });
+}
+
+// A panel in(k, width) as bf16: row i of out holds the elements of rows 2·i (lower halves) and 2·i + 1 of in.
+void pair_rows(float* out, const float* in, int64_t k, int64_t width) {
+  for (int64_t i = 0; i < k; i += 2) {
+    const float* even = in + i * width;
+    const float* odd = even + width;
+    const bool last = i + 1 == k;  // paired with zeros
+    for_vectors(width, [&](auto d, int64_t j) HWY_ATTR {
+      const hn::RebindToUnsigned<decltype(d)> du;
+      const auto low = hn::ShiftRight<16>(bf16_bits(d, hn::LoadU(d, even + j)));
+      const auto high = last ? hn::Zero(du) : hn::And(bf16_bits(d, hn::LoadU(d, odd + j)), hn::Set(du, 0xffff0000u));
+      hn::StoreU(hn::BitCast(d, hn::Or(high, low)), d, out + i / 2 * width + j);
+    });
+  }
+}
 
 }  // namespace ink::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

@@ -1,5 +1,10 @@
 #include "ink/ops/device.h"
 
+#include <fmt/format.h>
+
+#include <cassert>
+
+#include "ink/base/check.h"
 #include "ink/base/suggest.h"
 #include "ink/cpu/cpu_ops.h"
 #include "ink/ref/ref_ops.h"
@@ -10,7 +15,8 @@ namespace {
 
 struct Device {
   std::string_view name, description;
-  std::unique_ptr<Ops> (*make)(ThreadPool& pool);
+  std::unique_ptr<Ops> (*make)(ThreadPool& pool, DType products);
+  bool bf16 = true;  // whether products can be bf16
 };
 
 // Which libraries are linked is CMake's INK_BLAS to say. Accelerate comes first, as the default: it alone reaches the
@@ -18,19 +24,19 @@ struct Device {
 constexpr Device kDevices[] = {
 #ifdef INK_WITH_ACCELERATE
     {"cpu-accelerate", "cpu, with Accelerate's matrix products",
-     [](ThreadPool& pool) { return make_cpu_ops(pool, &cpu::accelerate()); }},
+     [](ThreadPool& pool, DType products) { return make_cpu_ops(pool, products, &cpu::accelerate()); }, false},
 #endif
-    {"cpu", "vectorised and threaded", [](ThreadPool& pool) { return make_cpu_ops(pool); }},
+    {"cpu", "vectorised and threaded", [](ThreadPool& pool, DType products) { return make_cpu_ops(pool, products); }},
 #ifdef INK_WITH_ONEDNN
     {"cpu-onednn", "cpu, with oneDNN's matrix products",
-     [](ThreadPool& pool) { return make_cpu_ops(pool, &cpu::onednn()); }},
+     [](ThreadPool& pool, DType products) { return make_cpu_ops(pool, products, &cpu::onednn()); }, false},
 #endif
 #ifdef INK_WITH_OPENBLAS
     {"cpu-openblas", "cpu, with OpenBLAS's matrix products",
-     [](ThreadPool& pool) { return make_cpu_ops(pool, &cpu::openblas()); }},
+     [](ThreadPool& pool, DType products) { return make_cpu_ops(pool, products, &cpu::openblas()); }, false},
 #endif
     {"ref", "plain loops on one thread: the specification, slow",
-     [](ThreadPool&) -> std::unique_ptr<Ops> { return std::make_unique<RefOps>(); }},
+     [](ThreadPool&, DType products) -> std::unique_ptr<Ops> { return std::make_unique<RefOps>(products); }},
 };
 
 }  // namespace
@@ -41,10 +47,15 @@ std::vector<DeviceInfo> devices() {
   return infos;
 }
 
-std::unique_ptr<Ops> make_ops(std::string_view device, ThreadPool& pool) {
+std::unique_ptr<Ops> make_ops(std::string_view device, ThreadPool& pool, DType products) {
+  assert(products == DType::f32 || products == DType::bf16);
   std::vector<std::string_view> names;
   for (const Device& d : kDevices) {
-    if (d.name == device) return d.make(pool);
+    if (d.name == device) {
+      if (products == DType::bf16 && !d.bf16)
+        throw UsageError(fmt::format("the {} device has no bf16 products", device));
+      return d.make(pool, products);
+    }
     names.push_back(d.name);
   }
   fail_unknown("device", device, names);

@@ -20,7 +20,8 @@ struct DeviceInfo {
 std::vector<DeviceInfo> devices();
 
 // The Ops of a device ("cpu", "ref"). pool runs its loops and must outlive it. Throws UsageError for a name that is not
-// in the table, naming those that are.
-std::unique_ptr<Ops> make_ops(std::string_view device, ThreadPool& pool);
+// in the table, naming those that are. products is f32, or bf16: gemm and classifier then round what they multiply to
+// bf16 and sum in f32; UsageError where the device cannot.
+std::unique_ptr<Ops> make_ops(std::string_view device, ThreadPool& pool, DType products = DType::f32);
 
 }  // namespace ink

@@ -131,6 +131,9 @@ class Ops {
   // The memory's speed, measured when first asked (a second, for 256 MiB that are freed again); 0 where not known.
   virtual Bandwidth peak_bandwidth() { return {}; }
 
+  // What gemm and classifier round their inputs to before they multiply them: f32 (nothing) or bf16. Sums are f32.
+  virtual DType products() const { return DType::f32; }
+
   // Memory. allocate throws Error when the device cannot give it; upload and download copy from and to the host.
   virtual std::unique_ptr<Buffer> allocate(size_t bytes) = 0;
   virtual size_t memory() const = 0;  // bytes the device has in all

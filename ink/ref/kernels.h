@@ -10,6 +10,8 @@
 #include <numbers>
 #include <vector>
 
+#include "ink/base/dtype.h"
+
 namespace ink::ref {
 
 template <class Real>
@@ -115,14 +117,25 @@ struct GemmArgs {
   int64_t M, N, K;
 };
 
-template <class Real>
-void gemm(const GemmArgs<Real>& g) {
+// What a product does to its inputs: nothing, or rounding them to bf16.
+struct Exact {
+  template <class Real>
+  double operator()(Real x) const {
+    return x;
+  }
+};
+struct ToBf16 {
+  double operator()(float x) const { return bf16_to_f32(f32_to_bf16(x)); }
+};
+
+template <class Real, class Round = Exact>
+void gemm(const GemmArgs<Real>& g, const Round& round = {}) {
   const auto a = [&](int64_t m, int64_t k) { return g.trans_a ? g.a[k * g.M + m] : g.a[m * g.K + k]; };
   const auto b = [&](int64_t k, int64_t n) { return g.trans_b ? g.b[n * g.K + k] : g.b[k * g.N + n]; };
   for (int64_t m = 0; m < g.M; ++m) {
     for (int64_t n = 0; n < g.N; ++n) {
       double value = 0;
-      for (int64_t k = 0; k < g.K; ++k) value += double{a(m, k)} * b(k, n);
+      for (int64_t k = 0; k < g.K; ++k) value += round(a(m, k)) * round(b(k, n));
       if (g.bias != nullptr) value += g.bias[n];
       const int64_t i = m * g.N + n;
       if (g.gelu_in != nullptr) {
@@ -222,16 +235,16 @@ void attention_backward(Real* dqkv, Real* delta, const Real* dout, const Real* q
 
 // logits is scratch of one row (Vp); dx and dweight are both null when only the losses are wanted. The columns
 // [vocab, padded) take no part.
-template <class Real>
+template <class Real, class Round = Exact>
 void classifier(Real* losses, Real* dx, Real* dweight, Real* logits, const Real* x, const Real* weight,
                 const int32_t* targets, int64_t N, int64_t C, int64_t vocab, int64_t padded, double dloss,
-                bool accumulate) {
+                bool accumulate, const Round& round = {}) {
   if (dweight != nullptr && !accumulate) std::fill(dweight, dweight + padded * C, Real{0});
   for (int64_t n = 0; n < N; ++n) {
     double max = -std::numeric_limits<double>::infinity();
     for (int64_t v = 0; v < vocab; ++v) {
       double value = 0;
-      for (int64_t c = 0; c < C; ++c) value += double{x[n * C + c]} * weight[v * C + c];
+      for (int64_t c = 0; c < C; ++c) value += round(x[n * C + c]) * round(weight[v * C + c]);
       logits[v] = static_cast<Real>(value);
       max = std::max(max, double{logits[v]});
     }
@@ -246,11 +259,13 @@ void classifier(Real* losses, Real* dx, Real* dweight, Real* logits, const Real*
     }
     for (int64_t c = 0; c < C; ++c) {
       double value = 0;
-      for (int64_t v = 0; v < vocab; ++v) value += double{logits[v]} * weight[v * C + c];
+      for (int64_t v = 0; v < vocab; ++v) value += round(logits[v]) * round(weight[v * C + c]);
       dx[n * C + c] = static_cast<Real>(value);
     }
     for (int64_t v = 0; v < vocab; ++v) {
-      for (int64_t c = 0; c < C; ++c) dweight[v * C + c] += logits[v] * x[n * C + c];
+      for (int64_t c = 0; c < C; ++c) {
+        dweight[v * C + c] += static_cast<Real>(round(logits[v])) * static_cast<Real>(round(x[n * C + c]));
+      }
     }
   }
 }

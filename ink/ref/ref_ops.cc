@@ -36,19 +36,24 @@ void RefOps::add_layernorm_backward(const AddLayerNormBackward& a) {
 void RefOps::gemm(const Gemm& a) {
   assert(fits(a));
   const auto [m, n, k] = dims_of(a);
-  ref::gemm<float>({.a = a.a.f32(),
-                    .b = a.b.f32(),
-                    .bias = a.bias.f32(),
-                    .out = a.out.f32(),
-                    .gelu_in = a.gelu_in.f32(),
-                    .dgelu_in = a.dgelu_in.f32(),
-                    .dbias = a.dbias.f32(),
-                    .trans_a = a.trans_a,
-                    .trans_b = a.trans_b,
-                    .accumulate = a.accumulate,
-                    .M = m,
-                    .N = n,
-                    .K = k});
+  const ref::GemmArgs<float> args = {.a = a.a.f32(),
+                                     .b = a.b.f32(),
+                                     .bias = a.bias.f32(),
+                                     .out = a.out.f32(),
+                                     .gelu_in = a.gelu_in.f32(),
+                                     .dgelu_in = a.dgelu_in.f32(),
+                                     .dbias = a.dbias.f32(),
+                                     .trans_a = a.trans_a,
+                                     .trans_b = a.trans_b,
+                                     .accumulate = a.accumulate,
+                                     .M = m,
+                                     .N = n,
+                                     .K = k};
+  if (products_ == DType::bf16) {
+    ref::gemm(args, ref::ToBf16());
+  } else {
+    ref::gemm(args);
+  }
 }
 
 void RefOps::gelu(const Gelu& a) {
@@ -69,8 +74,16 @@ void RefOps::attention_backward(const AttentionBackward& a) {
 
 void RefOps::classifier(const Classifier& a) {
   assert(fits(a));
-  ref::classifier(a.losses.f32(), a.dx.f32(), a.dweight.f32(), a.logits.f32(), a.x.f32(), a.weight.f32(),
-                  a.targets.as<int32_t>(), a.x.rows(), a.x.cols(), a.vocab, a.weight.rows(), a.dloss, a.accumulate);
+  const auto run = [&](const auto& round) {
+    ref::classifier(a.losses.f32(), a.dx.f32(), a.dweight.f32(), a.logits.f32(), a.x.f32(), a.weight.f32(),
+                    a.targets.as<int32_t>(), a.x.rows(), a.x.cols(), a.vocab, a.weight.rows(), a.dloss, a.accumulate,
+                    round);
+  };
+  if (products_ == DType::bf16) {
+    run(ref::ToBf16());
+  } else {
+    run(ref::Exact());
+  }
 }
 
 void RefOps::adamw(const AdamW& a) {

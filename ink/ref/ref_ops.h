@@ -7,8 +7,15 @@ namespace ink {
 
 class RefOps final : public HostOps {
  public:
+  // products: f32, or bf16 to round what gemm and classifier multiply.
+  explicit RefOps(DType products) : products_(products) {}
   std::string name() const override { return "ref"; }
-  std::string description() const override { return "plain loops, 1 thread: the specification, slow"; }
+  std::string description() const override {
+    return products_ == DType::bf16 ? "plain loops, bf16 products, 1 thread: the specification, slow"
+                                    : "plain loops, 1 thread: the specification, slow";
+  }
+
+  DType products() const override { return products_; }
 
   void embed(const Embed& a) override;
   void embed_backward(const EmbedBackward& a) override;
@@ -23,6 +30,9 @@ class RefOps final : public HostOps {
   void sgd(const Sgd& a) override;
   double sum_squares(const Tensor& x) override;
   bool all_finite(const Tensor& x) override;
+
+ private:
+  DType products_;
 };
 
 }  // namespace ink
