@@ -378,6 +378,17 @@ TEST_F(CliResume, EveryOptimizerResumes) {
   }
 }
 
+TEST_F(CliResume, TheDtypeOfProductsIsTheRuns) {
+  fails(2, run_ + Words{"--dtype", "f64"}, {"--dtype", "f64", "bf16"});
+  const Words bf16 = run_ + Words{"--dtype", "bf16", "--checkpoint-every", "5"};
+  EXPECT_NE(ok(bf16 + Words{"--out", "whole", "--steps", "10"}).find("bf16 products"), std::string::npos);
+  ok(bf16 + Words{"--out", "half", "--steps", "5"});
+  ok({"train", "--resume", "--out", "half", "--steps", "10", "--threads", "1"});
+  expect_same_checkpoint(dir_ / "whole/step_00000010", dir_ / "half/step_00000010");
+  ok(run_ + Words{"--out", "f32", "--steps", "10"});
+  EXPECT_NE(file("f32/main.log"), file("whole/main.log"));
+}
+
 TEST_F(CliResume, AnotherOptimizerIsRefused) {
   ok(run_ + Words{"--out", "run", "--steps", "3"});
   fails(2, {"train", "--resume", "--out", "run", "--optimizer", "sgd", "--steps", "5"}, {"--optimizer adamw", "sgd"});
