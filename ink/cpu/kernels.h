@@ -36,9 +36,9 @@ void sgd(ThreadPool& pool, const Sgd& a);
 double sum_squares(ThreadPool& pool, Scratch& scratch, const Tensor& x);
 bool all_finite(ThreadPool& pool, const Tensor& x);
 
-// FLOP/s of fused multiply-adds in registers, on all threads: the best of some runs, 80 ms in all.
+// FLOP/s of fused multiply-adds in registers, on all threads, in 80 ms.
 double measure_flops(ThreadPool& pool);
-// The same for memory, which is best four times as large as the last cache: 0.2 s, and the first touch of it.
+// The same for memory, which is best four times as large as the last cache: 0.12 s, and the first touch of it.
 Bandwidth measure_bandwidth(ThreadPool& pool, Buffer& memory);
 
 std::string instruction_set();  // the one in use: "AVX2"

@@ -1,13 +1,22 @@
-// What this machine can do: the measures that the speed of a training run is a share of. Best of several repeats, since
-// whatever else runs on the machine can only make a repeat slower.
+// What this machine can do: the measures that the speed of a training run is a share of.
+//
+// All threads work at the same time, and each times short pieces of its own work. The rate of a thread is the median of
+// its pieces, the machine's the sum of its threads'. So a thread that another program keeps waiting for a while, or
+// that shares a core until the system moves it, spoils a few pieces and not the measure; and what threads take from
+// each other all the time (memory, the units of a core with two threads) is in it.
 #include "ink/cpu/kernels.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "ink/cpu/peak.cc"
 #include <hwy/foreach_target.h>
 
+#include <algorithm>
+#include <array>
 #include <chrono>
-#include <cstring>
+#include <numeric>
+#include <thread>
+#include <utility>
+#include <vector>
 
 #include "ink/cpu/simd-inl.h"
 
@@ -68,60 +77,70 @@ HWY_EXPORT(update_range);
 
 namespace {
 
-// The shortest of the runs of body that fit into the time, at least three.
-template <class Body>
-double best_seconds(double time, const Body& body) {
+// work(thread, piece) does one piece of a thread's work and returns its amount. Amount a second.
+template <class Work>
+double measure_rate(ThreadPool& pool, double time, const Work& work) {
   using Clock = std::chrono::steady_clock;
   const auto since = [](Clock::time_point t) { return std::chrono::duration<double>(Clock::now() - t).count(); };
-  double best = 1e30;
-  const Clock::time_point start = Clock::now();
-  for (int run = 0; run < 3 || since(start) < time; ++run) {
-    const Clock::time_point begin = Clock::now();
-    body();
-    best = std::min(best, since(begin));
-  }
-  return best;
+  const int64_t threads = pool.threads();
+  std::vector<double> rates(static_cast<size_t>(threads));
+  std::atomic<int64_t> started{0};
+  pool.run(threads, [&](int64_t thread) {
+    started.fetch_add(1);
+    while (started.load() < threads) std::this_thread::yield();  // a task each: nobody runs two
+    constexpr size_t kFewest = 16, kMost = 2048;
+    std::array<double, kMost> pieces;
+    size_t count = 0;
+    const Clock::time_point start = Clock::now();
+    while (count < kMost && (count < kFewest || since(start) < time)) {
+      const Clock::time_point begin = Clock::now();
+      const double amount = work(thread, static_cast<int64_t>(count));
+      pieces[count++] = amount / std::max(since(begin), 1e-9);
+    }
+    const auto middle = pieces.begin() + static_cast<std::ptrdiff_t>(count / 2);
+    std::nth_element(pieces.begin(), middle, pieces.begin() + static_cast<std::ptrdiff_t>(count));
+    rates[static_cast<size_t>(thread)] = *middle;
+  });
+  return std::accumulate(rates.begin(), rates.end(), 0.0);
 }
 
 }  // namespace
 
 double measure_flops(ThreadPool& pool) {
-  constexpr int64_t kRounds = 100'000;  // about a millisecond
-  // A task a thread, and a few more: one that starts late does not leave the others waiting for it.
-  const int64_t tasks = int64_t{4} * pool.threads();
-  double flops = 0;  // of one task: the same for all
-  const double seconds = best_seconds(0.08, [&] {
-    pool.run(tasks, [&](int64_t task) {
-      float sink = 0.999f;
-      const double done = HWY_DYNAMIC_DISPATCH(multiply_add)(kRounds, &sink);
-      if (task == 0) flops = sink > 0 ? done : 0;
-    });
+  constexpr int64_t kRounds = 50'000;  // some tenths of a millisecond
+  return measure_rate(pool, 0.08, [](int64_t, int64_t) {
+    float sink = 0.999f;
+    const double flops = HWY_DYNAMIC_DISPATCH(multiply_add)(kRounds, &sink);
+    return sink > 0 ? flops : 0;  // always: but the compiler does not know
   });
-  return static_cast<double>(tasks) * flops / seconds;
 }
 
 Bandwidth measure_bandwidth(ThreadPool& pool, Buffer& memory) {
-  constexpr int64_t kPiece = int64_t{1} << 18;  // elements of a task: 1 MiB
+  constexpr int64_t kPiece = int64_t{1} << 18;  // elements: 1 MiB
   const auto elements = static_cast<int64_t>(memory.size() / sizeof(float));
   auto* x = reinterpret_cast<float*>(memory.data());
   // The first touch is the system's work.
   pool.run_range(elements, kPiece, [&](int64_t begin, int64_t end) { std::fill(x + begin, x + end, 0.0f); });
 
+  // Every thread goes round and round in its own part of n elements. A piece: where it begins and how long it is.
+  const auto part_of = [&](int64_t n, int64_t thread, int64_t piece, int64_t length) {
+    const int64_t part = n / pool.threads(), pieces = std::max<int64_t>(1, part / length);
+    return std::pair(thread * part + piece % pieces * length, std::min(part, length));
+  };
   std::atomic<float> sink{0};
-  const double read = best_seconds(0.1, [&] {
-    pool.run_range(elements, kPiece, [&](int64_t begin, int64_t end) {
-      sink.store(HWY_DYNAMIC_DISPATCH(read_range)(x + begin, end - begin), std::memory_order_relaxed);
-    });
+  const double read = measure_rate(pool, 0.06, [&](int64_t thread, int64_t piece) {
+    const auto [begin, count] = part_of(elements, thread, piece, kPiece);
+    sink.store(HWY_DYNAMIC_DISPATCH(read_range)(x + begin, count), std::memory_order_relaxed);
+    return static_cast<double>(count) * sizeof(float);
   });
   const int64_t quarter = elements / 4;
-  const double update = best_seconds(0.1, [&] {
-    pool.run_range(quarter, kPiece, [&](int64_t begin, int64_t end) {
-      float* const p = x + begin;
-      HWY_DYNAMIC_DISPATCH(update_range)(p, p + quarter, p + 2 * quarter, p + 3 * quarter, end - begin);
-    });
+  const double update = measure_rate(pool, 0.06, [&](int64_t thread, int64_t piece) {
+    const auto [begin, count] = part_of(quarter, thread, piece, kPiece / 4);
+    float* const p = x + begin;
+    HWY_DYNAMIC_DISPATCH(update_range)(p, p + quarter, p + 2 * quarter, p + 3 * quarter, count);
+    return static_cast<double>(count) * 7 * sizeof(float);
   });
-  return {.read = static_cast<double>(elements) * sizeof(float) / read,
-          .update = static_cast<double>(quarter) * 7 * sizeof(float) / update};
+  return {.read = read, .update = update};
 }
 
 }  // namespace ink::cpu
