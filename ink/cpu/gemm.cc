@@ -71,52 +71,75 @@ HWY_INLINE Fetch fetch_part(const Source& s, bool rows_of_columns, int64_t part,
   return {.data = s.data + pairs * part / parts * Fetch::kFloats, .stride = s.stride, .count = s.rows};
 }
 
-MultiplyPanels multiply_of(Packed packed, int64_t rows) {
-  return packed == Packed::bf16_pairs ? bf16_multiply_panels()[rows - 1] : kPanelKernels[rows - 1].multiply;
+// What stays the same from tile to tile of a strip.
+struct StripPart {
+  const Gemm& g;
+  const Stage& s;
+  const Strip& strip;
+  int64_t k, k_size;  // the block of depths, from the stage's beginning
+};
+
+int64_t cols_at(const Strip& strip, int64_t n) { return std::min(kTileCols, strip.n_end - n); }
+
+// Packs the columns that start at n. scratch: two panels, of which the first is returned.
+const float* pack_b(const StripPart& part, int64_t n, float* scratch) {
+  const auto& [g, s, strip, k, k_size] = part;
+  const Source source = panel_source(g, s.k_start + k, k_size, n, cols_at(strip, n));
+  float* const floats = s.packed == Packed::bf16_pairs ? scratch + s.k_block * kTileCols : scratch;
+  (g.trans_b ? pack_b_rows : pack_b_columns)(floats, source.data, source.stride, k_size, cols_at(strip, n));
+  convert_panel(s.packed, scratch, floats, k_size, kTileCols);
+  return scratch;
 }
 
-// The columns [n_begin, n_end) of the panels [p_begin, p_end) of rows. scratch: two panels of b, of floats.
-void multiply_strip(const Gemm& g, const Stage& s, const float* packed_a, float* scratch, const Strip& strip) {
-  const int64_t N = g.out.cols();
-  float* const product = g.gelu_in ? g.gelu_in.f32() : g.out.f32();
-  float* const packed_b = scratch;
-  float* const floats = s.packed == Packed::bf16_pairs ? scratch + s.k_block * kTileCols : scratch;
-  const bool last_stage = s.k_start + s.k == dims_of(g).k;
+// What is packed after the columns that start at n: the strip's next ones, or the first of its next block of depths,
+// or, when it is done, the first of the strip that this thread is likely to claim next.
+Source next_source(const StripPart& part, int64_t n) {
+  const auto& [g, s, strip, k, k_size] = part;
+  if (n + kTileCols < strip.n_end) {
+    return panel_source(g, s.k_start + k, k_size, n + kTileCols, cols_at(strip, n + kTileCols));
+  }
+  const int64_t next_k = k + s.k_block;
+  if (next_k < s.k) {
+    return panel_source(g, s.k_start + next_k, std::min(s.k_block, s.k - next_k), strip.n_begin,
+                        cols_at(strip, strip.n_begin));
+  }
+  const int64_t left = g.out.cols() - strip.n_next;
+  if (left <= 0) return {};
+  return panel_source(g, s.k_start, std::min(s.k_block, s.k), strip.n_next, std::min(kTileCols, left));
+}
+
+// Panel p of rows by the columns that start at n.
+void multiply_tile(const StripPart& part, const float* packed_a, int64_t p, const float* packed_b, int64_t n,
+                   const Fetch& fetch) {
+  const auto& [g, s, strip, k, k_size] = part;
+  const int64_t N = g.out.cols(), row = s.row(p), rows = s.row(p + 1) - row, cols = cols_at(strip, n);
+  const int64_t depth = s.packed_rows(k_size);
+  const float* a = packed_a + s.packed_rows(k) * s.m + row * depth;
+  float* c = (g.gelu_in ? g.gelu_in : g.out).f32() + (s.m_start + row) * N + n;
+  const bool add = g.accumulate || s.k_start + k > 0;
+  const MultiplyPanels multiply =
+      s.packed == Packed::bf16_pairs ? bf16_multiply_panels()[rows - 1] : kPanelKernels[rows - 1].multiply;
+  if (cols == kTileCols) return multiply(depth, a, packed_b, c, N, add, fetch);
   HWY_ALIGN float edge[kTileRows * kTileCols];
+  multiply(depth, a, packed_b, edge, kTileCols, false, fetch);
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t i = 0; i < cols; ++i) c[r * N + i] = (add ? c[r * N + i] : 0) + edge[r * kTileCols + i];
+  }
+}
+
+// The columns [n_begin, n_end) of the panels [p_begin, p_end) of rows. scratch: two panels of b.
+void multiply_strip(const Gemm& g, const Stage& s, const float* packed_a, float* scratch, const Strip& strip) {
+  const int64_t m = s.row(strip.p_begin), rows = s.row(strip.p_end) - m, panels = strip.p_end - strip.p_begin;
   for (int64_t k = 0; k < s.k; k += s.k_block) {
-    const int64_t k_size = std::min(s.k_block, s.k - k);
-    const bool add = g.accumulate || s.k_start + k > 0;
+    const StripPart part = {.g = g, .s = s, .strip = strip, .k = k, .k_size = std::min(s.k_block, s.k - k)};
+    const bool last = s.k_start + k + part.k_size == dims_of(g).k;
     for (int64_t n = strip.n_begin; n < strip.n_end; n += kTileCols) {
-      const int64_t cols = std::min(kTileCols, strip.n_end - n);
-      const Source source = panel_source(g, s.k_start + k, k_size, n, cols);
-      (g.trans_b ? pack_b_rows : pack_b_columns)(floats, source.data, source.stride, k_size, cols);
-      convert_panel(s.packed, packed_b, floats, k_size, kTileCols);
-      Source next;
-      if (n + kTileCols < strip.n_end) {
-        next = panel_source(g, s.k_start + k, k_size, n + kTileCols, std::min(kTileCols, strip.n_end - n - kTileCols));
-      } else if (k + s.k_block < s.k) {
-        next = panel_source(g, s.k_start + k + s.k_block, std::min(s.k_block, s.k - k - s.k_block), strip.n_begin,
-                            std::min(kTileCols, strip.n_end - strip.n_begin));
+      const float* packed_b = pack_b(part, n, scratch);
+      const Source next = next_source(part, n);
+      for (int64_t i = 0; i < panels; ++i) {
+        multiply_tile(part, packed_a, strip.p_begin + i, packed_b, n, fetch_part(next, g.trans_b, i, panels));
       }
-      for (int64_t p = strip.p_begin; p < strip.p_end; ++p) {
-        const int64_t row = s.row(p), rows = s.row(p + 1) - row;
-        const float* a = packed_a + s.packed_rows(k) * s.m + row * s.packed_rows(k_size);
-        const MultiplyPanels multiply = multiply_of(s.packed, rows);
-        float* c = product + (s.m_start + row) * N + n;
-        const Fetch fetch = fetch_part(next, g.trans_b, p - strip.p_begin, strip.p_end - strip.p_begin);
-        if (cols == kTileCols) {
-          multiply(s.packed_rows(k_size), a, packed_b, c, N, add, fetch);
-        } else {
-          multiply(s.packed_rows(k_size), a, packed_b, edge, kTileCols, false, fetch);
-          for (int64_t r = 0; r < rows; ++r) {
-            for (int64_t i = 0; i < cols; ++i) c[r * N + i] = (add ? c[r * N + i] : 0) + edge[r * kTileCols + i];
-          }
-        }
-      }
-      if (last_stage && k + k_size == s.k) {
-        const int64_t m = s.m_start + s.row(strip.p_begin), rows = s.row(strip.p_end) - s.row(strip.p_begin);
-        finish_tile(g, {.m = m, .n = n, .rows = rows, .cols = cols});
-      }
+      if (last) finish_tile(g, {.m = s.m_start + m, .n = n, .rows = rows, .cols = cols_at(strip, n)});
     }
   }
 }
@@ -168,6 +191,7 @@ void gemm(ThreadPool& pool, GemmEngine& engine, const Gemm& g) {
         const int64_t n = task / parts * blocks.strip, part = task % parts;
         const Strip strip = {.n_begin = n,
                              .n_end = std::min(n + blocks.strip, N),
+                             .n_next = n + blocks.strip * pool.threads(),
                              .p_begin = stage.panels * part / parts,
                              .p_end = stage.panels * (part + 1) / parts};
         HWY_DYNAMIC_DISPATCH(multiply_strip)(g, stage, packed_a, lease.floats(), strip);

@@ -50,10 +50,10 @@ struct GemmBlocks {
     k_block = even_step(k, kDepth, 8);
     m_stage = even_step(m, kStageRows, 1);
     k_stage = std::clamp<int64_t>(kStageElements / (m_stage * k_block), 1, divide_up(k, k_block)) * k_block;
-    const int64_t panels = divide_up(n, tile.cols), wanted = 4 * threads;
+    const int64_t panels = divide_up(n, tile.cols), wanted = 16 * threads;
     strip = std::clamp<int64_t>(panels / wanted, 1, kStripPanels) * tile.cols;
     strips = divide_up(n, strip);
-    m_parts = strips >= wanted ? 1 : divide_up(wanted, strips);
+    m_parts = strips >= 4 * threads ? 1 : divide_up(4 * threads, strips);
   }
 };
 
@@ -80,9 +80,10 @@ struct Stage {
   int64_t packed_rows(int64_t depth) const { return packed == Packed::bf16_pairs ? divide_up(depth, 2) : depth; }
 };
 
-// A task: columns [n_begin, n_end) of the panels [p_begin, p_end).
+// A task: columns [n_begin, n_end) of the panels [p_begin, p_end). n_next: where the columns begin that its thread is
+// likely to go on with, as threads take tasks in turn.
 struct Strip {
-  int64_t n_begin, n_end, p_begin, p_end;
+  int64_t n_begin, n_end, n_next, p_begin, p_end;
 };
 
 }  // namespace ink::cpu
