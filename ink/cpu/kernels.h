@@ -1,6 +1,6 @@
 // The operations of the cpu device, one file each (layernorm.cc, gemm.cc, ...). They take the arguments of ops.h,
-// already checked, and the pool that runs their loops. Work is split by the shapes alone, never by the number of
-// threads.
+// already checked, and the pool that runs their loops. Where a sum is cut depends on the shapes alone, never on the
+// number of threads.
 #pragma once
 
 #include <string>
