@@ -37,6 +37,7 @@ void add_common_options(CLI::App& command, BenchCommand& b) {
 }
 
 void add_ops_options(CLI::App& command, BenchCommand& b) {
+  b.ops.devices = {b.device.device};
   command.add_option("--device", b.ops.devices, "Devices to compare, as cpu,ref: see `ink info`")
       ->delimiter(',')
       ->capture_default_str();
@@ -72,6 +73,7 @@ void run_bench(const BenchCommand& b, bool ops, bool train) {
   bench::OpsOptions ops_options = b.ops;
   bench::TrainBenchOptions train_options = b.train;
   ops_options.workload = train_options.workload = b.workload;
+  ops_options.workload.products = train_options.workload.products = products_of(b.device);
   if (!ops) ops_options.devices = {b.device.device};
   train_options.device = ops_options.devices.front();
   train_options.recompute = b.recompute == "block" ? Recompute::block : Recompute::none;
@@ -81,7 +83,7 @@ void run_bench(const BenchCommand& b, bool ops, bool train) {
     report.train = bench_train(train_options, pool);
   }
   note("peaks of the machine");
-  report.machine = bench::describe_machine(INK_VERSION, ops_options.devices, pool);
+  report.machine = bench::describe_machine(INK_VERSION, ops_options.devices, pool, products_of(b.device));
   if (report.train) add_floor(*report.train, report.machine.peaks);
   if (ops) report.ops = bench_ops(ops_options, pool, note);
   const std::string json = b.json.empty() ? "" : to_json(report);
@@ -99,6 +101,7 @@ void add_bench_command(CLI::App& app) {
   const auto o = std::make_shared<BenchCommand>();
   add_common_options(ops, *o);
   add_ops_options(ops, *o);
+  add_dtype_option(ops, o->device);
   add_thread_options(ops, o->device);
   ops.callback([o] { run_bench(*o, true, false); });
 
@@ -114,6 +117,7 @@ void add_bench_command(CLI::App& app) {
   add_common_options(all, *a);
   add_ops_options(all, *a);
   add_train_options(all, *a);
+  add_dtype_option(all, a->device);
   add_thread_options(all, a->device);
   all.callback([a] { run_bench(*a, true, true); });
 }

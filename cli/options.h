@@ -38,15 +38,21 @@ inline void add_thread_options(CLI::App& command, DeviceOptions& options) {
                      "The best vector instructions to use, as avx2; by default all the machine has, see `ink info`");
 }
 
-inline void add_device_options(CLI::App& command, DeviceOptions& options) {
-  command.add_option("--device", options.device, "Where to compute: see `ink info`")->capture_default_str();
+inline void add_dtype_option(CLI::App& command, DeviceOptions& options) {
   command
       .add_option("--dtype", options.dtype,
                   "What matrix products multiply: f32, or bf16, rounded; sums, weights and files stay f32")
       ->check(CLI::IsMember({"f32", "bf16"}))
       ->capture_default_str();
+}
+
+inline void add_device_options(CLI::App& command, DeviceOptions& options) {
+  command.add_option("--device", options.device, "Where to compute: see `ink info`")->capture_default_str();
+  add_dtype_option(command, options);
   add_thread_options(command, options);
 }
+
+inline DType products_of(const DeviceOptions& options) { return options.dtype == "bf16" ? DType::bf16 : DType::f32; }
 
 // Limits the instructions, and returns the number of threads.
 inline int apply_thread_options(const DeviceOptions& options) {
@@ -57,8 +63,7 @@ inline int apply_thread_options(const DeviceOptions& options) {
 // The threads and operations that a command runs on.
 struct Device {
   explicit Device(const DeviceOptions& options)
-      : pool(apply_thread_options(options)),
-        ops(make_ops(options.device, pool, options.dtype == "bf16" ? DType::bf16 : DType::f32)) {}
+      : pool(apply_thread_options(options)), ops(make_ops(options.device, pool, products_of(options))) {}
   ThreadPool pool;
   std::unique_ptr<Ops> ops;
 };

@@ -260,6 +260,18 @@ TEST(BenchOps, UnknownNamesAreBadUsage) {
   expect_holds(run_with({.workload = kSmall, .devices = {"cpv"}}), {"'cpv'", "'cpu'"});
 }
 
+TEST(BenchOps, ProductsCanBeOfBf16) {
+  ThreadPool pool(1);
+  Workload bf16 = kSmall;
+  bf16.products = DType::bf16;
+  const OpsReport report =
+      bench_ops({.workload = bf16, .ops = {"gemm", "classifier", "gelu"}, .repeat = 1, .seconds = 0}, pool,
+                [](const std::string&) {});
+  for (const OpResult& r : report.ops) EXPECT_EQ(r.what.dtype, r.what.op == "gelu" ? "f32" : "bf16") << r.what.name;
+  const TrainReport train = bench_train({.workload = bf16, .steps = 1, .warmup = 0}, pool);
+  for (const OpShare& op : train.ops) EXPECT_EQ(op.dtype == "bf16", op.op == "gemm" || op.op == "classifier");
+}
+
 // TimedOps.
 
 TEST(TimedOps, GivesTheSameBitsAsWhatItWraps) {
@@ -385,7 +397,9 @@ TEST(BenchTrain, BadOptionsAreBadUsage) {
   ThreadPool pool(1);
   expect_holds(usage_error_of([&] { bench_train({.workload = kSmall, .device = "cpuu"}, pool); }), {"'cpuu'"});
   expect_holds(usage_error_of([&] { bench_train({.workload = kSmall, .steps = 0}, pool); }), {"--steps 0"});
-  expect_holds(usage_error_of([&] { bench_train({.workload = {.model = "none"}}, pool); }), {"'none'"});
+  TrainBenchOptions unknown;
+  unknown.workload.model = "none";
+  expect_holds(usage_error_of([&] { bench_train(unknown, pool); }), {"'none'"});
 }
 
 TEST(Report, JsonHoldsEverything) {

@@ -186,7 +186,7 @@ std::vector<OpCase> cases_of(const Workload& given, ThreadPool& pool) {
       OpCase c = {.op = std::string(op_name(call)),
                   .name = names(call),
                   .shape = shape_of(call),
-                  .dtype = std::string(dtype_of_call(call)),
+                  .dtype = std::string(name_of(dtype_of_call(call, workload.products))),
                   .cost = cost_of(call),
                   .call = call};
       const std::string key = fmt::format("{}|{}|{}|{}", c.name, c.shape, c.dtype, c.cost.bytes);
@@ -219,7 +219,7 @@ OpsReport bench_ops(const OpsOptions& options, ThreadPool& pool, const std::func
   OpsReport report = {.workload = options.workload, .ops = {}};
   resolve(report.workload);
   std::vector<std::unique_ptr<Ops>> devices;
-  for (const std::string& name : options.devices) devices.push_back(make_ops(name, pool));
+  for (const std::string& name : options.devices) devices.push_back(make_ops(name, pool, report.workload.products));
 
   size_t largest = 0;
   for (OpCase& c : cases_of(report.workload, pool)) {

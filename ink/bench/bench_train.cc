@@ -110,7 +110,7 @@ std::vector<OpShare> shares_of(const TimedOps& timed) {
 }
 
 Run run_steps(const TrainBenchOptions& options, const Workload& workload, int64_t vocab, ThreadPool& pool) {
-  const std::unique_ptr<Ops> ops = make_ops(options.device, pool);
+  const std::unique_ptr<Ops> ops = make_ops(options.device, pool, workload.products);
   TimedOps timed(*ops);
   const TemporaryFolder folder;
   const int64_t step_tokens = workload.batch * workload.seq_len, steps = options.warmup + options.steps;

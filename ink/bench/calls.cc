@@ -155,6 +155,15 @@ std::vector<Operand> operands(Call& call) {
       call);
 }
 
+DType dtype_of_call(const Call& call, DType products) {
+  if (std::holds_alternative<Gemm>(call) || std::holds_alternative<Classifier>(call)) return products;
+  Call copy = call;
+  for (const Operand& o : operands(copy)) {
+    if (o.tensor->dtype != DType::i32) return o.tensor->dtype;
+  }
+  return DType::i32;
+}
+
 std::string_view op_name(const Call& call) { return kNames[call.index()]; }
 
 std::vector<std::string_view> op_names() { return {kNames.begin(), kNames.end()}; }

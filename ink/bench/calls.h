@@ -47,6 +47,10 @@ struct Operand {
   int64_t rows = -1;  // how many of its rows are touched; -1: all
 };
 
+// What the call computes with: the products of the device for those that multiply matrices; otherwise the type of its
+// first tensor of real numbers.
+DType dtype_of_call(const Call& call, DType products);
+
 // The call's tensors that are not empty.
 std::vector<Operand> operands(Call& call);
 
@@ -79,6 +83,7 @@ class CallOps : public Ops {
   std::string description() const override { return inner_.description(); }
   double peak_flops() override { return inner_.peak_flops(); }
   Bandwidth peak_bandwidth() override { return inner_.peak_bandwidth(); }
+  DType products() const override { return inner_.products(); }
 
   std::unique_ptr<Buffer> allocate(size_t bytes) override { return inner_.allocate(bytes); }
   size_t memory() const override { return inner_.memory(); }

@@ -5,7 +5,8 @@
 
 namespace ink::bench {
 
-Machine describe_machine(const std::string& version, const std::vector<std::string>& devices, ThreadPool& pool) {
+Machine describe_machine(const std::string& version, const std::vector<std::string>& devices, ThreadPool& pool,
+                         DType products) {
   Machine machine = {.version = version,
                      .cpu = cpu_name(),
                      .threads = pool.threads(),
@@ -13,13 +14,15 @@ Machine describe_machine(const std::string& version, const std::vector<std::stri
                      .memory = physical_memory(),
                      .devices = {},
                      .peaks = {}};
-  std::vector<std::string> sources = devices;
-  sources.emplace_back("cpu");
-  for (const std::string& name : sources) {
-    const std::unique_ptr<Ops> ops = make_ops(name, pool);
-    if (machine.devices.size() < devices.size()) machine.devices.push_back({name, ops->description()});
-    if (machine.peaks.flops == 0) machine.peaks = {.flops = ops->peak_flops(), .memory = ops->peak_bandwidth()};
+  const auto measure = [&](Ops& ops) {
+    if (machine.peaks.flops == 0) machine.peaks = {.flops = ops.peak_flops(), .memory = ops.peak_bandwidth()};
+  };
+  for (const std::string& name : devices) {
+    const std::unique_ptr<Ops> ops = make_ops(name, pool, products);
+    machine.devices.push_back({name, ops->description()});
+    measure(*ops);
   }
+  measure(*make_ops("cpu", pool));
   return machine;
 }
 

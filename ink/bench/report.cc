@@ -40,7 +40,7 @@ double share_of_peak(const Cost& cost, double seconds, const Peaks& peaks) {
 std::string quartiles(const Spread& s) { return fmt::format("{}–{}", human_time(s.low), human_time(s.high)); }
 
 std::string heading(const Workload& w) {
-  return fmt::format("{}, B={} T={}, {}", w.model, w.batch, w.seq_len, w.dtype);
+  return fmt::format("{}, B={} T={}, {}", w.model, w.batch, w.seq_len, name_of(w.products));
 }
 
 // Characters that a terminal shows: UTF-8's continuation bytes are none.
@@ -152,7 +152,7 @@ Json json_of(const Spread& s) {
 }
 
 Json json_of(const Workload& w) {
-  return {{"model", w.model}, {"batch", w.batch}, {"seq_len", w.seq_len}, {"dtype", w.dtype}};
+  return {{"model", w.model}, {"batch", w.batch}, {"seq_len", w.seq_len}, {"dtype", name_of(w.products)}};
 }
 
 void add_cost(Json& json, const Cost& cost) {
@@ -169,8 +169,8 @@ void add_speed(Json& json, const Cost& cost, double seconds, const Peaks& peaks)
 }
 
 Json json_of(const Gpt2Config& c) {
-  return {{"context", c.context},   {"vocab", c.vocab},           {"layers", c.layers}, {"heads", c.heads},
-          {"channels", c.channels}, {"parameters", c.parameters()}};
+  return {{"context", c.context}, {"vocab", c.vocab},       {"layers", c.layers},
+          {"heads", c.heads},     {"channels", c.channels}, {"parameters", c.parameters()}};
 }
 
 Json json_of(const Machine& m) {

@@ -31,8 +31,8 @@ struct Machine {
 struct Workload {
   std::string model = "gpt2";
   int64_t batch = 4;
-  int64_t seq_len = 64;  // 0: the model's context
-  std::string dtype = "f32";
+  int64_t seq_len = 64;         // 0: the model's context
+  DType products = DType::f32;  // what matrix products multiply
 };
 
 struct OpCase {

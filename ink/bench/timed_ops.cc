@@ -18,7 +18,7 @@ void TimedOps::end_step(const CallNames& names) {
   ++steps_;
   for (const Timed& timed : pending_) {
     const std::string name = names(timed.call), shape = shape_of(timed.call);
-    const std::string dtype(dtype_of_call(timed.call));
+    const std::string dtype(name_of(dtype_of_call(timed.call, products())));
     const Cost cost = cost_of(timed.call);
     const std::string key = fmt::format("{}|{}|{}|{}", name, shape, dtype, cost.bytes);
     const auto [entry, is_new] = index_.try_emplace(key, tallies_.size());
@@ -30,15 +30,6 @@ void TimedOps::end_step(const CallNames& names) {
   }
   for (Tally& tally : tallies_) tally.seconds.resize(static_cast<size_t>(steps_));
   pending_.clear();
-}
-
-std::string_view dtype_of_call(const Call& call) {
-  if (const auto* gemm = std::get_if<Gemm>(&call)) return name_of(gemm->b.dtype);
-  Call copy = call;
-  for (const Operand& o : operands(copy)) {
-    if (o.tensor->dtype != DType::i32) return name_of(o.tensor->dtype);
-  }
-  return name_of(DType::i32);
 }
 
 }  // namespace ink::bench

@@ -45,7 +45,4 @@ class TimedOps final : public CallOps {
   std::map<std::string, size_t> index_;
 };
 
-// The element type that matters: a product's right side, otherwise the first tensor of real numbers.
-std::string_view dtype_of_call(const Call& call);
-
 }  // namespace ink::bench
