@@ -169,8 +169,7 @@ Gpt2Config resolve(Workload& workload) {
   return config;
 }
 
-std::vector<OpCase> cases_of(const Workload& given, ThreadPool& pool) {
-  Workload workload = given;
+std::vector<OpCase> cases_of(Workload workload, ThreadPool& pool) {
   const Gpt2Config config = resolve(workload);
   const int64_t B = workload.batch, T = workload.seq_len;
   const std::unique_ptr<Ops> host = make_ops("ref", pool);  // for its memory, which nobody touches

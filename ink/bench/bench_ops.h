@@ -22,7 +22,7 @@ struct OpsOptions {
 
 // The cases of a model: the operations of one step of training, AdamW included, in their order; then what other steps
 // use: evaluation, sampling, SGD. Nothing is computed. Throws Error or UsageError for a workload that no model fits.
-std::vector<OpCase> cases_of(const Workload& workload, ThreadPool& pool);
+std::vector<OpCase> cases_of(Workload workload, ThreadPool& pool);
 
 // note receives a line before each case, for people who wait. Throws UsageError for unknown devices and operations.
 OpsReport bench_ops(const OpsOptions& options, ThreadPool& pool, const std::function<void(const std::string&)>& note);

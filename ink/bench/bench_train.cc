@@ -51,7 +51,7 @@ fs::path write_tokens(const fs::path& folder, int64_t wanted, int64_t step_token
   std::vector<int32_t> tokens(static_cast<size_t>(count));
   const auto end = static_cast<uint32_t>(std::min<int64_t>(vocab, kMaxShardVocab));
   for (int32_t& token : tokens) token = static_cast<int32_t>(rng.next_u32() % end);
-  const fs::path path = folder / "tokens.bin";
+  fs::path path = folder / "tokens.bin";
   ShardWriter writer(path);
   writer.write(std::span<const int32_t>(tokens));
   writer.commit();

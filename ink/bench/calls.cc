@@ -144,7 +144,8 @@ std::vector<Operand> operands(Call& call) {
   return std::visit(
       [](auto& a) {
         const auto all = operands_of(a);
-        static_assert(std::tuple_size_v<decltype(operands_of(a))> == sizeof a / sizeof(Tensor),
+        constexpr size_t kTensors = std::tuple_size_v<decltype(operands_of(a))>;
+        static_assert(sizeof a >= kTensors * sizeof(Tensor) && sizeof a < (kTensors + 1) * sizeof(Tensor),
                       "a tensor was added to this struct: it belongs above too");
         std::vector<Operand> given;
         for (const Operand& operand : all) {
@@ -203,7 +204,7 @@ std::string CallNames::gemm_name(const Gemm& a) const {
 }
 
 std::string CallNames::operator()(const Call& call) const {
-  const std::string name(op_name(call));
+  std::string name(op_name(call));
   return std::visit(Overloaded{
                         [&](const Gemm& a) { return gemm_name(a); },
                         [&](const AddLayerNorm& a) { return a.in ? name : "layernorm"; },
