@@ -63,7 +63,6 @@ HWY_INLINE void for_block(const F& f) {
 }
 
 // The tile of sums: as many registers as leave room for a row of b and an element of a.
-constexpr bool kFewRegisters = HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_SSE4;  // 16 instead of 32
 constexpr int kSumRows = 6;
 constexpr int kSumVectors = kFewRegisters ? 2 : 4;
 

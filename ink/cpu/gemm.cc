@@ -62,13 +62,13 @@ Source panel_source(const Gemm& g, int64_t k, int64_t k_size, int64_t n, int64_t
 
 // One of so many parts of what will be packed next: some rows of a panel of columns, or some columns of one of rows.
 HWY_INLINE Fetch fetch_part(const Source& s, bool rows_of_columns, int64_t part, int64_t parts) {
-  if (s.data == nullptr) return {.data = nullptr, .stride = 0, .count = 0};
+  if (s.data == nullptr) return {};
   if (!rows_of_columns) {
     const int64_t begin = s.rows * part / parts, end = s.rows * (part + 1) / parts;
-    return {.data = s.data + begin * s.stride, .stride = s.stride, .count = end - begin};
+    return {s.data + begin * s.stride, s.stride, end - begin};
   }
   const int64_t pairs = divide_up(s.cols, Fetch::kFloats);
-  return {.data = s.data + pairs * part / parts * Fetch::kFloats, .stride = s.stride, .count = s.rows};
+  return {s.data + pairs * part / parts * Fetch::kFloats, s.stride, s.rows};
 }
 
 // What stays the same from tile to tile of a strip.
@@ -169,7 +169,8 @@ bool has_bf16_instructions() { return packed_as(DType::bf16) == Packed::bf16_pai
 
 void gemm(ThreadPool& pool, GemmEngine& engine, const Gemm& g) {
   if (engine.library != nullptr) return gemm_by_library(pool, *engine.library, g);
-  const auto [M, N, K] = dims_of(g);
+  const GemmDims dims = dims_of(g);
+  const int64_t M = dims.m, N = dims.n, K = dims.k;
   const TileSize tile = HWY_DYNAMIC_DISPATCH(tile_size)();
   const Packed packed = packed_as(engine.products);
   // A panel that becomes pairs is packed as floats first.
@@ -191,7 +192,7 @@ void gemm(ThreadPool& pool, GemmEngine& engine, const Gemm& g) {
         const int64_t n = task / parts * blocks.strip, part = task % parts;
         const Strip strip = {.n_begin = n,
                              .n_end = std::min(n + blocks.strip, N),
-                             .n_next = n + blocks.strip * pool.threads(),
+                             .n_next = (task + pool.threads()) / parts * blocks.strip,
                              .p_begin = stage.panels * part / parts,
                              .p_end = stage.panels * (part + 1) / parts};
         HWY_DYNAMIC_DISPATCH(multiply_strip)(g, stage, packed_a, lease.floats(), strip);

@@ -2,8 +2,8 @@
 // and instruction, summed in f32.
 #include <immintrin.h>
 
+#include <algorithm>
 #include <array>
-#include <cstring>
 #include <utility>
 
 #include "ink/cpu/gemm_blocks.h"
@@ -30,9 +30,7 @@ INK_BF16_TARGET void multiply_pairs(int64_t k, const float* a, const float* b, f
     sum[r][0] = sum[r][1] = _mm512_setzero_ps();
   }
   for (int64_t start = 0; start < k; start += kStep) {
-    _mm_prefetch(reinterpret_cast<const char*>(fetch.data), _MM_HINT_T0);
-    _mm_prefetch(reinterpret_cast<const char*>(fetch.data + Fetch::kFloats / 2), _MM_HINT_T0);
-    fetch.data += --fetch.count > 0 ? fetch.stride : 0;
+    fetch.step();
     for (int64_t i = start; i < std::min(start + kStep, k); ++i) {
       const auto row0 = (__m512bh)_mm512_load_ps(b), row1 = (__m512bh)_mm512_load_ps(b + kLanes);
 #pragma GCC unroll 16

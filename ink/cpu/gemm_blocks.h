@@ -19,11 +19,26 @@ constexpr int64_t even_step(int64_t size, int64_t largest, int64_t unit) {
   return divide_up(divide_up(size, divide_up(size, largest)), unit) * unit;
 }
 
-// Memory to be fetched while something else is computed: two cache lines at each of count places, stride apart.
+// Memory to be fetched while something else is computed: two cache lines at each of count places, stride apart. Only
+// asked for, never read: an address beyond its memory, or none, does no harm, but is no pointer either.
 struct Fetch {
   static constexpr int64_t kFloats = 32;  // in two lines
-  const float* data;
-  int64_t stride, count;
+
+  Fetch() = default;
+  Fetch(const float* data, int64_t stride_floats, int64_t places)
+      : address(reinterpret_cast<uintptr_t>(data)), stride(stride_floats * kFloatBytes), count(places) {}
+
+  // Asks for one place and goes on to the next, if there is one.
+  void step() {
+    __builtin_prefetch(reinterpret_cast<const void*>(address));
+    __builtin_prefetch(reinterpret_cast<const void*>(address + kFloats / 2 * kFloatBytes));
+    address += --count > 0 ? stride : 0;
+  }
+
+ private:
+  static constexpr uintptr_t kFloatBytes = sizeof(float);
+  uintptr_t address = 0, stride = 0;
+  int64_t count = 0;
 };
 
 // c(rows, columns of a tile) = a(k, rows)ᵀ · b(k, columns of a tile), or c += that, from packed panels. One for each

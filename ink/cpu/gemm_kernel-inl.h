@@ -25,7 +25,6 @@ HWY_BEFORE_NAMESPACE();
 namespace ink::cpu::HWY_NAMESPACE {
 
 // The tile of sums that fills the registers: all but those that hold a row of b and an element of a.
-constexpr bool kFewRegisters = HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_SSE4;  // 16 instead of 32
 constexpr int kTileVectors = kFewRegisters || kLanes == 16 ? 2 : 4;
 constexpr int kTileRows = kLanes == 16 ? 14 : 6;
 constexpr int64_t kTileCols = kTileVectors * kLanes;
@@ -78,9 +77,7 @@ void multiply_panels(int64_t k, const float* HWY_RESTRICT a, const float* HWY_RE
   }
   constexpr int64_t kStep = 8;  // one place is fetched for so many rows of b: a few at a time hold up nothing
   for (int64_t start = 0; start < k; start += kStep) {
-    hwy::Prefetch(fetch.data);
-    hwy::Prefetch(fetch.data + Fetch::kFloats / 2);
-    fetch.data += --fetch.count > 0 ? fetch.stride : 0;
+    fetch.step();
     for (int64_t i = start; i < std::min(start + kStep, k); ++i) {
       V row[kTileVectors];
       HWY_UNROLL(4) for (int v = 0; v < kTileVectors; ++v) row[v] = hn::Load(d, b + v * kLanes);

@@ -18,6 +18,7 @@ class Scratch {
     const size_t bytes = count * sizeof(T);
     if (bytes > bytes_) {
       memory_.reset();
+      bytes_ = 0;  // should there be no memory
       memory_.reset(static_cast<std::byte*>(::operator new(bytes, kAlignment)));
       bytes_ = bytes;
     }

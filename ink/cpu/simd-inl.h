@@ -50,6 +50,7 @@ HWY_INLINE float sum_vectors(int64_t n, const F& f) {
 
 // The lanes of a full vector, and the blocks of four that its interleaving stays within.
 constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(Full()));
+constexpr bool kFewRegisters = HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_SSE4;  // 16 instead of 32
 
 #if HWY_TARGET != HWY_SCALAR
 // v[j], j < 4, become: in block q the four rows' elements 4·q + j, the rows being four vectors.

@@ -65,7 +65,7 @@ bool fits(const Gemm& a) {
                       is_empty_or_f32(a.dgelu_in, m, n) && (!a.dbias || is_f32(a.dbias, m));
   const bool epilogue = !(a.gelu_in && a.dgelu_in) && !(a.accumulate && (a.gelu_in || a.dgelu_in)) &&
                         !(a.dgelu_in && a.bias) && (!a.dbias || a.trans_a);
-  return shapes && epilogue;
+  return m > 0 && n > 0 && k > 0 && shapes && epilogue;
 }
 
 bool fits(const Gelu& a) { return is_f32(a.in, a.in.numel()) && is_f32(a.out, a.in.numel()); }

@@ -53,7 +53,7 @@ std::unique_ptr<Ops> make_ops(std::string_view device, ThreadPool& pool, DType p
   for (const Device& d : kDevices) {
     if (d.name == device) {
       if (products == DType::bf16 && !d.bf16)
-        throw UsageError(fmt::format("the {} device has no bf16 products", device));
+        throw UsageError(fmt::format("the {} device has no bf16 products; use --device cpu", device));
       return d.make(pool, products);
     }
     names.push_back(d.name);

@@ -44,11 +44,13 @@ struct AddLayerNormBackward {
 // out(M,N) = epilogue(op(a) · op(b) + bias), op transposing where the flag says. With accumulate, out += that.
 //   forward          out(N,OC)  = x(N,C) · w(OC,C)ᵀ        a = x,    b = w, trans_b
 //   gradient of x    dx(N,C)    = dout(N,OC) · w(OC,C)     a = dout, b = w
-//   gradient of w    dw(OC,C)  += doutᵀ(OC,N) · x(N,C)     a = dout, b = x, trans_a, accumulate
+//   gradient of w    dw(OC,C)   = doutᵀ(OC,N) · x(N,C)     a = dout, b = x, trans_a; += with accumulate
 // Epilogues (at most one of gelu_in, dgelu_in; neither with accumulate):
 //   gelu_in (M,N): is written with op(a)·op(b) + bias, and out = gelu(gelu_in)
-//   dgelu_in (M,N): out = (op(a)·op(b)) · gelu'(dgelu_in); out may alias nothing
+//   dgelu_in (M,N): out = (op(a)·op(b)) · gelu'(dgelu_in); out may alias nothing:
+//     it can hold a part of a sum while dgelu_in is still to be read
 //   dbias (M), with trans_a: dbias += Σ_k a[k, m], the gradient of a bias from the same dout
+// No dimension is 0.
 struct Gemm {
   Tensor a, b, bias, out, gelu_in, dgelu_in, dbias;
   bool trans_a = false;
@@ -62,7 +64,8 @@ struct Gelu {
   Tensor out, in;
 };
 
-// Causal self-attention over heads. qkv (B,T,3C) holds q, k, v one after another in each row, each NH heads of HS.
+// Causal self-attention over heads. A NaN or infinity of a position may reach earlier ones of its sequence: what they
+// multiply with 0 is not always left out. qkv (B,T,3C) holds q, k, v one after another in each row, each NH heads of HS.
 //   out[b,t,h] = Σ_{u≤t} softmax_u(q[b,t,h]·k[b,u,h] / √HS) · v[b,u,h]
 //   lse (B,NH,T): log Σ_u exp(score), saved for the backward pass.
 struct Attention {
@@ -131,7 +134,8 @@ class Ops {
   // The memory's speed, measured when first asked (a second, for 256 MiB that are freed again); 0 where not known.
   virtual Bandwidth peak_bandwidth() { return {}; }
 
-  // What gemm and classifier round their inputs to before they multiply them: f32 (nothing) or bf16. Sums are f32.
+  // What gemm and classifier round their inputs to before they multiply them: f32 (nothing) or bf16, to the nearest,
+  // ties to even. Sums are f32. Instructions for bf16 may take subnormal numbers for 0.
   virtual DType products() const { return DType::f32; }
 
   // Memory. allocate throws Error when the device cannot give it; upload and download copy from and to the host.
