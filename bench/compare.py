@@ -164,10 +164,10 @@ def run_process(command, environment, text_input=None):
         return out.read(), child_peak_bytes(usage)
 
 
-def run_ink(options, environment, device, model, batch, seq_len):
+def run_ink(options, environment, device, model, batch, seq_len, steps):
     command = shlex.split(options.ink) + ["bench", "train", "--json", "-", "--device", device, "--model", model]
     command += ["--batch", str(batch), "--seq-len", str(seq_len), "--threads", str(options.threads)]
-    command += ["--steps", str(options.steps)] + (["--isa", options.isa] if options.isa else [])
+    command += ["--steps", str(steps)] + (["--isa", options.isa] if options.isa else [])
     text, _ = run_process(command, environment)
     report = json.loads(text)
     return {
@@ -435,7 +435,7 @@ def compare_steps(options, environment, note):
     seen = {}
 
     def ours():
-        result = run_ink(options, environment, options.device, options.model, options.batch, options.seq_len)
+        result = run_ink(options, environment, options.device, options.model, options.batch, options.seq_len, options.steps)
         seen.setdefault("report", result["report"])
         return result
 
@@ -465,9 +465,10 @@ def compare_steps(options, environment, note):
 
 def compare_naive(options, environment, note):
     """The plain loops of --device ref beside the tuned path, on a model that they end with."""
+    few = min(options.steps, 5)  # two seconds each
     sides = [
-        (OURS + ", " + device, lambda device=device: run_ink(options, environment, device, "char", 12, 64))
-        for device in (options.device, "ref")
+        (OURS + ", " + device, lambda device=device, n=n: run_ink(options, environment, device, "char", 12, 64, n))
+        for device, n in ((options.device, options.steps), ("ref", few))
     ]
     runs = run_rounds(sides, options.rounds, note)
     return [summarize(name, runs[name], runs[sides[0][0]], 12 * 64) for name, _ in sides]
