@@ -84,7 +84,7 @@ void run_bench(const BenchCommand& b, bool ops, bool train) {
   }
   note("peaks of the machine");
   report.machine = bench::describe_machine(INK_VERSION, ops_options.devices, pool, products_of(b.device));
-  if (report.train) add_floor(*report.train, report.machine.peaks);
+  if (report.train) add_floor(report);
   if (ops) report.ops = bench_ops(ops_options, pool, note);
   const std::string json = b.json.empty() ? "" : to_json(report);
   if (!b.json.empty() && b.json != "-") write_file(b.json, json);

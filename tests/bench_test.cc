@@ -349,7 +349,7 @@ Report small_report() {
       bench_ops({.workload = kSmall, .devices = {"cpu", "ref"}, .ops = {"gemm", "adamw"}, .repeat = 1, .seconds = 0},
                 pool, [](const std::string&) {});
   report.machine = describe_machine("1.2.3", {"cpu", "ref"}, pool);
-  add_floor(*report.train, report.machine.peaks);
+  add_floor(report);
   return report;
 }
 
@@ -375,6 +375,19 @@ TEST(BenchTrain, CountsStepsMemoryAndOperations) {
   EXPECT_EQ(calls["adamw"], 52);
   EXPECT_TRUE(std::is_sorted(r.ops.begin(), r.ops.end(),
                              [](const OpShare& a, const OpShare& b) { return a.seconds > b.seconds; }));
+}
+
+TEST(BenchTrain, TheBetterPeakCounts) {
+  Report report;
+  report.train = TrainReport{.workload = kSmall};
+  report.train->peak_flops = 3e9;
+  report.machine.peaks.flops = 2e9;
+  add_floor(report);
+  EXPECT_EQ(report.machine.peaks.flops, 3e9);
+  EXPECT_DOUBLE_EQ(report.train->floor.compute, report.train->floor.flops / 3e9);
+  report.train->peak_flops = 0;
+  add_floor(report);
+  EXPECT_EQ(report.machine.peaks.flops, 3e9);
 }
 
 TEST(BenchTrain, RecomputationTakesLessMemoryAndMoreCalls) {

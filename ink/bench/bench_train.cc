@@ -86,6 +86,7 @@ struct Run {
   std::vector<double> seconds;
   std::vector<OpShare> ops;
   size_t planned_bytes = 0;
+  double peak_flops = 0;
 };
 
 std::vector<OpShare> shares_of(const TimedOps& timed) {
@@ -130,7 +131,10 @@ Run run_steps(const TrainBenchOptions& options, const Workload& workload, int64_
   StepWatch watch(timed, names, options.warmup);
   const std::atomic<bool> stop{false};
   trainer.run(stop, watch);
-  return {.seconds = watch.seconds, .ops = shares_of(timed), .planned_bytes = trainer.model().plan().bytes()};
+  return {.seconds = watch.seconds,
+          .ops = shares_of(timed),
+          .planned_bytes = trainer.model().plan().bytes(),
+          .peak_flops = ops->peak_flops()};  // measured when the Trainer began
 }
 
 }  // namespace
@@ -145,6 +149,7 @@ TrainReport bench_train(const TrainBenchOptions& options, ThreadPool& pool) {
   report.threads = pool.threads();
   report.peak_bytes = peak_memory();
   report.planned_bytes = run.planned_bytes;
+  report.peak_flops = run.peak_flops;
   report.step_seconds = run.seconds;
   report.seconds = spread_of(run.seconds);
   report.tokens_per_second =
@@ -162,9 +167,11 @@ TrainReport bench_train(const TrainBenchOptions& options, ThreadPool& pool) {
   return report;
 }
 
-void add_floor(TrainReport& report, const Peaks& peaks) {
-  const Workload& w = report.workload;
-  report.floor = floor_of(config_from_name(w.model), w.batch * w.seq_len, w.seq_len, peaks);
+void add_floor(Report& report) {
+  const Workload& w = report.train->workload;
+  Peaks& peaks = report.machine.peaks;
+  peaks.flops = std::max(peaks.flops, report.train->peak_flops);
+  report.train->floor = floor_of(config_from_name(w.model), w.batch * w.seq_len, w.seq_len, peaks);
 }
 
 }  // namespace ink::bench

@@ -18,7 +18,8 @@ struct TrainBenchOptions {
 // Without the floor. Throws Error or UsageError for what no Trainer takes.
 TrainReport bench_train(const TrainBenchOptions& options, ThreadPool& pool);
 
-// The floor, once the peaks are known: they are measured after the step, whose peak of memory they would hide.
-void add_floor(TrainReport& report, const Peaks& peaks);
+// The floor of report.train, once the machine is described: its memory is measured after the steps, whose own peak of
+// memory it would hide. Of multiply-adds the better of what was measured before the steps and after counts.
+void add_floor(Report& report);
 
 }  // namespace ink::bench

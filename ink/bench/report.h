@@ -77,6 +77,7 @@ struct TrainReport {
   std::vector<double> step_seconds;
   Spread seconds;  // a step
   double tokens_per_second = 0;
+  double peak_flops = 0;  // measured before the steps, 0 if the device does not tell
   Floor floor;
   size_t planned_bytes = 0;
   size_t peak_bytes = 0;  // of the process, so far
