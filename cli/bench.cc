@@ -68,7 +68,7 @@ void note(const std::string& line) {
 // The training goes first, as its peak of memory is the process's. The peaks of the machine follow at once: others may
 // be using it too, a minute later.
 void run_bench(const BenchCommand& b, bool ops, bool train) {
-  ThreadPool pool(apply_thread_options(b.device));
+  ThreadPool pool(apply_thread_options(b.device), ThreadPool::Pin::yes);
   bench::Report report;
   bench::OpsOptions ops_options = b.ops;
   bench::TrainBenchOptions train_options = b.train;

@@ -63,7 +63,8 @@ inline int apply_thread_options(const DeviceOptions& options) {
 // The threads and operations that a command runs on.
 struct Device {
   explicit Device(const DeviceOptions& options)
-      : pool(apply_thread_options(options)), ops(make_ops(options.device, pool, products_of(options))) {}
+      : pool(apply_thread_options(options), ThreadPool::Pin::yes),
+        ops(make_ops(options.device, pool, products_of(options))) {}
   ThreadPool pool;
   std::unique_ptr<Ops> ops;
 };

@@ -5,6 +5,11 @@
 #include <cmath>
 #include <cstring>
 #include <numeric>
+#include <thread>
+
+#ifdef __linux__
+#include <sched.h>
+#endif
 
 #include "ink/base/check.h"
 #include "ink/base/dtype.h"
@@ -138,6 +143,40 @@ TEST(ThreadPool, RunsEveryTaskOnce) {
     }
   }
 }
+
+#ifdef __linux__
+// Processors that the calling thread may run on.
+int processors() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  EXPECT_EQ(sched_getaffinity(0, sizeof set, &set), 0);
+  return CPU_COUNT(&set);
+}
+
+TEST(ThreadPool, PinnedThreadsKeepToOneProcessorEachWhileThePoolLives) {
+  const int all = processors();
+  {
+    ThreadPool pool(all, ThreadPool::Pin::yes);
+    EXPECT_EQ(pool.threads(), all);
+    std::atomic<int> tasks = 0;
+    pool.run(1000, [&](int64_t) {
+      if (processors() == 1) ++tasks;
+    });
+    EXPECT_EQ(tasks, 1000);
+    // Another pool's threads do not inherit it.
+    ThreadPool other(all + 1, ThreadPool::Pin::yes);
+    std::atomic<int> free = 0, started = 0;
+    other.run(all + 1, [&](int64_t) {
+      ++started;
+      while (started <= all) std::this_thread::yield();  // every thread takes one task
+      if (processors() == all) ++free;
+    });
+    EXPECT_GE(free, all);
+  }
+  EXPECT_EQ(processors(), all);
+  EXPECT_EQ(ThreadPool().threads(), all);
+}
+#endif
 
 TEST(ThreadPool, SurvivesManyShortJobs) {
   ThreadPool pool(4);

@@ -1,11 +1,15 @@
 #include "ink/base/parallel.h"
 
+#include <span>
 #include <system_error>
 
 #include "ink/base/check.h"
 
 #if defined(__x86_64__) || defined(__i386__)
 #include <immintrin.h>
+#endif
+#ifdef __linux__
+#include <sched.h>
 #endif
 
 namespace ink {
@@ -22,15 +26,53 @@ void pause() {
   asm volatile("yield");
 #endif
 }
+#ifdef __linux__
+// Those of the thread that asks first, before any pool has kept it to one.
+const std::vector<int>& usable_processors() {
+  static const std::vector<int> kProcessors = [] {
+    std::vector<int> processors;
+    cpu_set_t set;
+    if (::sched_getaffinity(0, sizeof set, &set) != 0) return processors;
+    for (int i = 0; i < CPU_SETSIZE; ++i) {
+      if (CPU_ISSET(i, &set)) processors.push_back(i);
+    }
+    return processors;
+  }();
+  return kProcessors;
+}
+
+// The calling thread. A refusal costs speed at most.
+void keep_to(std::span<const int> processors) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  for (const int i : processors) CPU_SET(i, &set);
+  if (!processors.empty()) ::sched_setaffinity(0, sizeof set, &set);
+}
+#else
+const std::vector<int>& usable_processors() {
+  static const std::vector<int> kNotKnown;
+  return kNotKnown;
+}
+void keep_to(std::span<const int>) {}
+#endif
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) {
-  if (threads <= 0) threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+ThreadPool::ThreadPool(int threads, Pin pin) {
+  const std::span<const int> processors = usable_processors();
+  const auto available = static_cast<int>(processors.empty() ? std::thread::hardware_concurrency() : processors.size());
+  if (threads <= 0) threads = std::max(1, available);
   workers_.reserve(threads - 1);
   // More threads than the machine has would spin in each other's way.
-  spins_ = threads <= static_cast<int>(std::thread::hardware_concurrency()) ? kSpins : 0;
+  spins_ = threads <= available ? kSpins : 0;
+  pinned_ = pin == Pin::yes && threads > 1 && threads == static_cast<int>(processors.size());
   try {
-    for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { worker_loop(); });
+    for (int i = 1; i < threads; ++i) {
+      workers_.emplace_back([this, processors, i] {
+        keep_to(pinned_ ? processors.subspan(i, 1) : processors);  // the creator may be kept to one
+        worker_loop();
+      });
+    }
+    if (pinned_) keep_to(processors.first(1));
   } catch (const std::system_error& error) {
     const size_t started = workers_.size() + 1;
     join();
@@ -38,7 +80,10 @@ ThreadPool::ThreadPool(int threads) {
   }
 }
 
-ThreadPool::~ThreadPool() { join(); }
+ThreadPool::~ThreadPool() {
+  join();
+  if (pinned_) keep_to(usable_processors());
+}
 
 void ThreadPool::join() {
   stop_.store(true, std::memory_order_release);
