@@ -5,7 +5,8 @@
 
 The sides take turns, round by round, since machines drift: figures of different runs cannot be compared. Every run's
 first steps are left out. --python may be given several times, one PyTorch version each; without PyTorch or llm.c only
-Inkling's figures are printed. Writes results.json, table.md and chart.svg to --out-dir and prints the table.
+Inkling's figures are printed. Prints the table at the end; writes results.json, table.md and chart.svg to --out-dir after every
+round.
 
 Needs Python 3.7 and its standard library; the interpreters named by --python need `torch`.
 """
@@ -36,6 +37,14 @@ ISA_ENVIRONMENT = {
         "MKL_ENABLE_INSTRUCTIONS": "AVX2",
         "OPENBLAS_CORETYPE": "Haswell",
     },
+}
+
+# glibc gives large blocks back to the system and faults them in again at every step, unless told to keep them: PyTorch at
+# its best. Each is an int there; older versions ignore a threshold as high as this, but not the last one.
+TORCH_ENVIRONMENT = {
+    "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1),
+    "MALLOC_MMAP_THRESHOLD_": str(2**31 - 1),
+    "MALLOC_MMAP_MAX_": "0",
 }
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -142,41 +151,88 @@ def child_peak_bytes(usage):
     return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
+def words_of(command):
+    """A command as words. Raises SideError where there are none."""
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise SideError("%s: %s" % (command, error))
+    if not words:
+        raise SideError("an empty command")
+    return words
+
+
+def exit_code(status):
+    """os.waitstatus_to_exitcode, which Python has from 3.9 on: a signal is negative."""
+    return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+
+
+def ending(code):
+    """How a process ended, in words."""
+    if code >= 0:
+        return "exit status %d" % code
+    try:
+        return "ended by %s" % signal.Signals(-code).name
+    except ValueError:
+        return "ended by signal %d" % -code
+
+
+def last_line(text):
+    return (text.strip().splitlines() or [""])[-1]
+
+
 def run_process(command, environment, text_input=None):
-    """Runs to the end. Returns (standard output, peak bytes); raises SideError with the last line of complaint."""
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+    """Runs to the end. Returns (standard output, last line of complaint, peak bytes); raises SideError with that line."""
+    utf8 = {"encoding": "utf-8", "errors": "replace"}
+    with tempfile.TemporaryFile("w+", **utf8) as out, tempfile.TemporaryFile("w+", **utf8) as err:
         try:
             process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=out, stderr=err, env=environment, universal_newlines=True
+                command, stdin=subprocess.PIPE, stdout=out, stderr=err, env=environment, **utf8
             )
-        except OSError as error:
-            raise SideError("%s: %s" % (command[0], error.strerror))
-        if text_input is not None:
-            process.stdin.write(text_input)
-        process.stdin.close()
+        except (OSError, ValueError) as error:
+            raise SideError("%s: %s" % (command[0], getattr(error, "strerror", None) or error))
+        for act in (lambda: process.stdin.write(text_input or ""), process.stdin.close):
+            try:
+                act()
+            except BrokenPipeError:  # it ended before it read; its status tells
+                pass
         _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = status  # reaped here
+        process.returncode = exit_code(status)  # reaped here
         out.seek(0)
         err.seek(0)
-        if status != 0:
-            lines = err.read().strip().splitlines() or ["status %d" % status]
-            raise SideError("%s: %s" % (command[0], lines[-1]))
-        return out.read(), child_peak_bytes(usage)
+        complaint = last_line(err.read())
+        if process.returncode != 0:
+            raise SideError(": ".join(filter(None, [command[0], ending(process.returncode), complaint])))
+        return out.read(), complaint, child_peak_bytes(usage)
+
+
+def read_output(command, text, complaint, read):
+    """read(text), which is to parse what a side printed."""
+    try:
+        return read(text)
+    except (ValueError, KeyError, IndexError, TypeError):
+        what = "what it printed is no result" if text.strip() else "it printed nothing"
+        raise SideError(": ".join(filter(None, [command[0], what, complaint])))
 
 
 def run_ink(options, environment, device, model, batch, seq_len, steps):
-    command = shlex.split(options.ink) + ["bench", "train", "--json", "-", "--device", device, "--model", model]
+    command = words_of(options.ink) + ["bench", "train", "--json", "-", "--device", device, "--model", model]
     command += ["--batch", str(batch), "--seq-len", str(seq_len), "--threads", str(options.threads)]
     command += ["--steps", str(steps)] + (["--isa", options.isa] if options.isa else [])
-    text, _ = run_process(command, environment)
-    report = json.loads(text)
-    return {
-        "step_seconds": report["train"]["step_seconds"],
-        "peak_bytes": report["train"]["peak_bytes"],  # when the steps were done: what follows measures the machine
-        "version": report["machine"]["version"],
-        "details": [report["machine"]["devices"][0]["description"]],
-        "report": report,
-    }
+    text, complaint, _ = run_process(command, environment)
+
+    def read(text):
+        report = json.loads(text)
+        return {
+            "step_seconds": [float(second) for second in report["train"]["step_seconds"]],
+            "peak_bytes": report["train"]["peak_bytes"],  # when the steps were done: what follows measures the machine
+            "floor_s": report["train"]["floor_s"],
+            "version": report["machine"]["version"],
+            "details": [report["machine"]["devices"][0]["description"]],
+            "report": report,
+        }
+
+    return read_output(command, text, complaint, read)
 
 
 def run_torch(options, environment, python, compiled, config):
@@ -189,9 +245,19 @@ def run_torch(options, environment, python, compiled, config):
         "steps": options.steps,
         "compile": compiled,
     }
-    command = shlex.split(python) + [os.path.abspath(__file__), "--torch-worker"]
-    text, peak = run_process(command, environment, json.dumps(settings))
-    return dict(json.loads(text.strip().splitlines()[-1]), peak_bytes=peak)
+    command = words_of(python) + [os.path.abspath(__file__), "--torch-worker"]
+    text, complaint, peak = run_process(command, dict(environment, **TORCH_ENVIRONMENT), json.dumps(settings))
+
+    def read(text):
+        result = json.loads(last_line(text))
+        return {
+            "step_seconds": [float(second) for second in result["step_seconds"]],
+            "version": result["version"],
+            "details": result["details"],
+            "peak_bytes": peak,
+        }
+
+    return read_output(command, text, complaint, read)
 
 
 LLMC_STEP = re.compile(r"^step (\d+): train loss (\S+) \(took ([0-9.]+) ms\)")
@@ -224,12 +290,13 @@ def run_llmc(options, environment):
         text += data.decode("utf-8", "replace").replace("\r\n", "\n")
     if not ended:
         process.send_signal(signal.SIGTERM)
-    _, process.returncode, usage = os.wait4(process.pid, 0)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = exit_code(status)
     os.close(terminal)
     seconds = parse_llmc_steps(text.splitlines())
     if len(seconds) < wanted:
-        last = (text.strip().splitlines() or ["it printed nothing"])[-1]
-        raise SideError("%s: only %d of %d steps: %s" % (path, len(seconds), wanted, last))
+        steps = "only %d of %d steps" % (len(seconds), wanted)
+        raise SideError(": ".join([path, ending(process.returncode), steps, last_line(text) or "it printed nothing"]))
     return {"step_seconds": seconds[options.warmup : wanted], "peak_bytes": child_peak_bytes(usage)}
 
 
@@ -274,7 +341,11 @@ def summarize(name, runs, base_runs, tokens):
         ratio=quantile(ratios, 0.5),
         ratio_low=min(ratios),
         ratio_high=max(ratios),
+        rounds=len(runs),
     )
+    if all(run.get("floor_s", 0) > 0 for run in runs):
+        result["floor_s"] = quantile([run["floor_s"] for run in runs], 0.5)
+        result["floor_shares"] = [run["floor_s"] / median for run, median in zip(runs, medians)]
     return result
 
 
@@ -419,19 +490,22 @@ def environment_of(options):
     return environment
 
 
-def run_rounds(sides, rounds, note):
+def run_rounds(sides, rounds, note, done=lambda runs: None):
     """Runs every side once a round. sides: [(name, function)]; the first one starts in every round."""
     runs = {name: [] for name, _ in sides}
     for number in range(rounds):
         order = sides[:1] + (sides[1:] if number % 2 == 0 else sides[:0:-1])
         for name, run in order:
             note("round %d of %d: %s" % (number + 1, rounds, name))
-            runs[name].append(run())
-    return runs
+            try:
+                runs[name].append(run())
+            except SideError as error:
+                raise SideError("%s: %s" % (name, error))
+        done(runs)
 
 
-def compare_steps(options, environment, note):
-    """Our step beside everybody else's. Returns (figures of the sides, our first report)."""
+def compare_steps(options, environment, note, done):
+    """Our step beside everybody else's. After every round, done(figures of the sides, our first report)."""
     seen = {}
 
     def ours():
@@ -455,23 +529,27 @@ def compare_steps(options, environment, note):
             )
     if options.llmc:
         sides.append(("llm.c", lambda: run_llmc(options, environment)))
-    runs = run_rounds(sides, options.rounds, note)
     tokens = options.batch * options.seq_len
-    figures = [summarize(name, runs[name], runs[OURS], tokens) for name, _ in sides]
-    for side in figures:  # the version tells several interpreters apart
-        side["name"] = re.sub(r" #\d+", "", side["name"])
-    return figures, seen["report"]
+
+    def after_round(runs):
+        figures = [summarize(name, runs[name], runs[OURS], tokens) for name, _ in sides]
+        for side in figures:  # the version tells several interpreters apart
+            side["name"] = re.sub(r" #\d+", "", side["name"])
+        done(figures, seen["report"])
+
+    run_rounds(sides, options.rounds, note, after_round)
 
 
-def compare_naive(options, environment, note):
+def compare_naive(options, environment, note, done):
     """The plain loops of --device ref beside the tuned path, on a model that they end with."""
     few = min(options.steps, 5)  # two seconds each
     sides = [
         (OURS + ", " + device, lambda device=device, n=n: run_ink(options, environment, device, "char", 12, 64, n))
         for device, n in ((options.device, options.steps), ("ref", few))
     ]
-    runs = run_rounds(sides, options.rounds, note)
-    return [summarize(name, runs[name], runs[sides[0][0]], 12 * 64) for name, _ in sides]
+    base = sides[0][0]
+    after_round = lambda runs: done([summarize(name, runs[name], runs[base], 12 * 64) for name, _ in sides])
+    run_rounds(sides, options.rounds, note, after_round)
 
 
 def machine_lines(report, options):
@@ -494,19 +572,21 @@ def markdown_of(options, report, steps, naive, command):
         options.model,
         options.batch,
         options.seq_len,
-        options.rounds,
-        "" if options.rounds == 1 else "s",
+        steps[0]["rounds"],
+        "" if steps[0]["rounds"] == 1 else "s",
         options.steps,
         options.warmup,
     )
     text += table_of(steps, OURS) + "\n"
-    if train["share_of_floor"] > 0:
-        text += "Inkling's floor is %s (%s of products, %s of optimizer): the median step is at %.0f%% of it.\n\n" % (
-            human_seconds(train["floor_s"]),
+    shares = steps[0].get("floor_shares")
+    if shares:
+        text += "Inkling's floor is %s (in the first round %s of products, %s of optimizer). " % (
+            human_seconds(steps[0]["floor_s"]),
             human_seconds(train["floor_compute_s"]),
             human_seconds(train["floor_optimizer_s"]),
-            100 * train["floor_s"] / steps[0]["median_s"],
         )
+        text += "The floor over the step, both of the same round: %.0f%%" % (100 * quantile(shares, 0.5))
+        text += " (%.0f–%.0f%%).\n\n" % (100 * min(shares), 100 * max(shares)) if len(shares) > 1 else ".\n\n"
     for side in steps:
         if side["details"]:
             text += "- %s %s: %s\n" % (side["name"], side["version"], ", ".join(side["details"]))
@@ -556,33 +636,65 @@ def parse_arguments(arguments):
     return options
 
 
+class Results:
+    """What is known so far, written to --out-dir after every round."""
+
+    def __init__(self, options, command):
+        self.options, self.command = options, command
+        self.steps, self.naive, self.report = [], [], None
+        if options.out_dir:  # before anything is measured
+            os.makedirs(options.out_dir, exist_ok=True)
+            with tempfile.TemporaryFile(dir=options.out_dir):
+                pass
+
+    def set_steps(self, steps, report):
+        self.steps, self.report = steps, report
+        self.write()
+
+    def set_naive(self, naive):
+        self.naive = naive
+        self.write()
+
+    def text(self):
+        return markdown_of(self.options, self.report, self.steps, self.naive, self.command)
+
+    def write(self):
+        options = self.options
+        if not options.out_dir:
+            return
+        title = "A training step of %s, B=%d T=%d" % (options.model, options.batch, options.seq_len)
+        results = {"command": self.command, "steps": self.steps, "naive": self.naive, "inkling": self.report}
+        for name, content in (
+            ("results.json", json.dumps(results, indent=2) + "\n"),
+            ("table.md", self.text()),
+            ("chart.svg", chart_of(self.steps, title, machine_lines(self.report, options))),
+        ):
+            with open(os.path.join(options.out_dir, name), "w", encoding="utf-8") as file:
+                file.write(content)
+
+
 def main(arguments):
     if arguments == ["--torch-worker"]:
         torch_worker(json.load(sys.stdin))
         return 0
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8")
     options = parse_arguments(arguments)
     environment = environment_of(options)
     note = lambda line: print(line, file=sys.stderr, flush=True)
     try:
-        steps, report = compare_steps(options, environment, note)
-        naive = compare_naive(options, environment, note) if options.naive else []
+        results = Results(options, command_of(arguments))
+        compare_steps(options, environment, note, results.set_steps)
+        if options.naive:
+            compare_naive(options, environment, note, results.set_naive)
     except SideError as error:
         print("compare: %s" % error, file=sys.stderr)
         return 1
-    command = command_of(arguments)
-    text = markdown_of(options, report, steps, naive, command)
-    print(text, end="")
-    if options.out_dir:
-        os.makedirs(options.out_dir, exist_ok=True)
-        title = "A training step of %s, B=%d T=%d" % (options.model, options.batch, options.seq_len)
-        results = {"command": command, "steps": steps, "naive": naive, "inkling": report}
-        for name, content in (
-            ("results.json", json.dumps(results, indent=2) + "\n"),
-            ("table.md", text),
-            ("chart.svg", chart_of(steps, title, machine_lines(report, options))),
-        ):
-            with open(os.path.join(options.out_dir, name), "w", encoding="utf-8") as file:
-                file.write(content)
+    except OSError as error:
+        print("compare: %s: %s" % (error.filename or "--out-dir", error.strerror), file=sys.stderr)
+        return 1
+    print(results.text(), end="")
     return 0
 
 

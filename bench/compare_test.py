@@ -5,6 +5,7 @@ import io
 import json
 import os
 import stat
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -80,6 +81,12 @@ class Figures(unittest.TestCase):
         self.assertEqual(figures["median_s"], 4.5)
         self.assertEqual(compare.summarize("ours", ours, ours, 256)["ratio"], 1.0)
 
+    def test_shares_of_the_floor_are_taken_within_rounds(self):
+        runs = [{"step_seconds": [s], "peak_bytes": 5, "floor_s": f} for s, f in ((1.0, 0.5), (4.0, 2.0), (2.0, 0.8))]
+        figures = compare.summarize("ours", runs, runs, 256)
+        self.assertEqual(figures["floor_shares"], [0.5, 0.5, 0.4])
+        self.assertEqual(figures["floor_s"], 0.8)
+
     def test_rounds_alternate(self):
         order = []
         sides = [(name, lambda name=name: order.append(name)) for name in "abc"]
@@ -154,6 +161,7 @@ FAKE_TORCH = """#!{python}
 import json, os, sys
 settings = json.load(sys.stdin)
 assert sys.argv[-1] == "--torch-worker" and settings["config"]["channels"] == 8, settings
+assert os.environ["MALLOC_TRIM_THRESHOLD_"] == os.environ["MALLOC_MMAP_THRESHOLD_"] == str(2**31 - 1)
 assert os.environ["OMP_NUM_THREADS"] == str(settings["threads"])
 print("a line of chatter")
 print(json.dumps({{"step_seconds": [2.0] * settings["steps"], "version": "9.9", "details": ["fake"]}}))
@@ -196,7 +204,7 @@ class WholeRuns(unittest.TestCase):
         arguments += ["--llmc", self.program("llmc", FAKE_LLMC, steps=40), "--naive", "--rounds", "2", "--steps", "3"]
         status, out, err = self.run_compare(arguments + ["--out-dir", results])
         self.assertEqual(status, 0, err)
-        for text in ("Inkling 1.2.3", "PyTorch 9.9", "llm.c", "Inkling, ref", "100.00", "4.00 s", "at 50% of it"):
+        for text in ("Inkling 1.2.3", "PyTorch 9.9", "llm.c", "Inkling, ref", "100.00", "4.00 s", "of the same round: 50% (50–50%)"):
             self.assertIn(text, out)
         self.assertNotIn(self.folder, out)
         with open(os.path.join(results, "results.json")) as file:
@@ -209,6 +217,24 @@ class WholeRuns(unittest.TestCase):
             self.assertEqual(file.read(), out)
         ElementTree.parse(os.path.join(results, "chart.svg"))
 
+    def test_rounds_before_a_failure_are_kept(self):
+        fails = "import os, sys; p = %r; sys.exit('late') if os.path.exists(p) else open(p, 'w')" % (self.folder + "/ran")
+        python = self.program("second", "#!/bin/sh\n{python} -c \"%s\" && exec %s \"$@\"\n" % (fails, self.program("python", FAKE_TORCH)))
+        results = os.path.join(self.folder, "kept")
+        arguments = ["--ink", self.program("ink", FAKE_INK), "--python", python, "--rounds", "2", "--out-dir", results]
+        status, out, err = self.run_compare(arguments)
+        self.assertEqual((status, out), (1, ""))
+        self.assertIn("PyTorch: %s: exit status 1: late" % python, err)
+        with open(os.path.join(results, "table.md"), encoding="utf-8") as file:
+            self.assertIn("1 round of 5 steps", file.read())
+
+    def test_text_is_utf8_in_any_locale(self):
+        command = [sys.executable, compare.__file__, "--ink", self.program("ink", FAKE_INK), "--rounds", "1"]
+        environment = dict(os.environ, PYTHONIOENCODING="ascii", LC_ALL="C")
+        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("–", done.stdout.decode("utf-8"))
+
     def test_sides_that_fail_are_named(self):
         ink = self.program("ink", FAKE_INK)
         short = self.program("llmc", FAKE_LLMC, steps=3)
@@ -216,6 +242,12 @@ class WholeRuns(unittest.TestCase):
         for arguments, text in (
             (["--ink", os.path.join(self.folder, "none")], "none: No such file"),
             (["--ink", sys.executable + " -c raise(SystemExit('broken'))"], "broken"),
+            (["--ink", sys.executable + " -c 'unclosed"], "Inkling: " + sys.executable + " -c 'unclosed: No closing quotation"),
+            (["--ink", "true"], "Inkling: true: it printed nothing"),
+            (["--ink", "echo"], "Inkling: echo: what it printed is no result"),
+            (["--ink", ink, "--python", "sh -c 'exec 0<&-; echo why >&2; kill -9 $$'"], "PyTorch: sh: ended by SIGKILL: why"),
+            (["--ink", ink, "--python", "false"], "PyTorch: false: exit status 1"),
+            (["--ink", ink, "--out-dir", os.path.join(ink, "below")], "below: Not a directory"),
             (["--ink", ink, "--llmc", short, "--steps", "5"], "only 3 of 7 steps"),
             (["--ink", ink, "--python", sys.executable + " -c raise(SystemExit('no_torch'))"], "no_torch"),
         ):

@@ -23,7 +23,7 @@ def main(arguments):
         print("usage: doc_section.py DOCUMENT SECTION < text", file=sys.stderr)
         return 2
     path, section = arguments
-    text = sys.stdin.read()
+    text = sys.stdin.buffer.read().decode("utf-8")  # whatever the locale
     if not text.strip():
         print("doc_section: nothing on standard input", file=sys.stderr)
         return 1
