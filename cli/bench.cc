@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -68,6 +69,8 @@ void note(const std::string& line) {
 // The training goes first, as its peak of memory is the process's. The peaks of the machine follow at once: others may
 // be using it too, a minute later.
 void run_bench(const BenchCommand& b, bool ops, bool train) {
+  std::optional<AtomicFile> json_file;  // before all measuring: a path that cannot be written is known at once
+  if (!b.json.empty() && b.json != "-") json_file.emplace(b.json);
   ThreadPool pool(apply_thread_options(b.device), ThreadPool::Pin::yes);
   bench::Report report;
   bench::OpsOptions ops_options = b.ops;
@@ -86,9 +89,11 @@ void run_bench(const BenchCommand& b, bool ops, bool train) {
   report.machine = bench::describe_machine(INK_VERSION, ops_options.devices, pool, products_of(b.device));
   if (report.train) add_floor(report);
   if (ops) report.ops = bench_ops(ops_options, pool, note);
-  const std::string json = b.json.empty() ? "" : to_json(report);
-  if (!b.json.empty() && b.json != "-") write_file(b.json, json);
-  fmt::print("{}", b.json == "-" ? json : to_markdown(report));
+  fmt::print("{}", b.json == "-" ? to_json(report) : to_markdown(report));
+  if (json_file) {
+    json_file->write(to_json(report));
+    json_file->commit();
+  }
 }
 
 }  // namespace

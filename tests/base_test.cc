@@ -1,5 +1,6 @@
 // base: errors, number formats, random numbers, the thread pool, files.
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <atomic>
 #include <cmath>
@@ -255,6 +256,16 @@ TEST(File, AtomicFileAppearsOnCommitOnly) {
     file.commit();
   }
   EXPECT_EQ(read_file(dir / "a"), "new");
+}
+
+TEST(File, AtomicFilesTakeThePlaceOfFilesOnly) {
+  const TempDir dir;
+  fs::create_directory(dir / "folder");
+  ASSERT_EQ(mkfifo((dir / "pipe").c_str(), 0600), 0);
+  for (const char* name : {"folder", "pipe"}) {
+    EXPECT_THROW(write_file(dir / name, "x"), Error) << name;
+  }
+  EXPECT_TRUE(fs::is_fifo(dir / "pipe"));
 }
 
 TEST(File, AtomicDirectoryAppearsOnCommitOnly) {

@@ -126,8 +126,11 @@ std::vector<std::string> device_names() {
   return names;
 }
 
-INSTANTIATE_TEST_SUITE_P(Devices, PyTorch, ::testing::ValuesIn(device_names()),
-                         [](const auto& device) { return device.param; });
+INSTANTIATE_TEST_SUITE_P(Devices, PyTorch, ::testing::ValuesIn(device_names()), [](const auto& device) {
+  std::string name = device.param;
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+});
 
 }  // namespace
 }  // namespace ink

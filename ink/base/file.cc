@@ -170,8 +170,18 @@ void OutputFile::close() {
   check(::close(std::exchange(fd_, -1)) == 0, "{}: cannot write: {}", path_.string(), reason());
 }
 
+namespace {
+// What a new file must not take the place of: a folder, a device, a pipe.
+const fs::path& replaceable(const fs::path& path) {
+  std::error_code ignored;
+  const fs::file_status status = fs::status(path, ignored);
+  check(!fs::exists(status) || fs::is_regular_file(status), "{}: is not a file that could be replaced", path.string());
+  return path;
+}
+}  // namespace
+
 AtomicFile::AtomicFile(const fs::path& path)
-    : path_(path), temporary_(temporary_sibling(path)), out_(temporary_, OutputFile::Mode::create) {}
+    : path_(replaceable(path)), temporary_(temporary_sibling(path)), out_(temporary_, OutputFile::Mode::create) {}
 
 AtomicFile::~AtomicFile() {
   if (temporary_.empty()) return;

@@ -71,7 +71,8 @@ class OutputFile {
 };
 
 // A file written beside its final name and renamed onto it by commit(): readers see the old content or the new, never a
-// part. Without commit() the destructor removes what was written.
+// part. Without commit() the destructor removes what was written. Throws Error if the path is something other than a
+// regular file, such as a folder or a device.
 class AtomicFile {
  public:
   explicit AtomicFile(const fs::path& path);

@@ -169,6 +169,7 @@ TrainReport bench_train(const TrainBenchOptions& options, ThreadPool& pool) {
 
 void add_floor(Report& report) {
   const Workload& w = report.train->workload;
+  if (w.products != DType::f32) return;  // instructions for other products can pass the peak that is measured
   Peaks& peaks = report.machine.peaks;
   peaks.flops = std::max(peaks.flops, report.train->peak_flops);
   report.train->floor = floor_of(config_from_name(w.model), w.batch * w.seq_len, w.seq_len, peaks);

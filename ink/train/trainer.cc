@@ -3,6 +3,7 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <utility>
@@ -178,12 +179,13 @@ void Trainer::sample(const std::atomic<bool>& stop, Progress& progress) {
 void Trainer::checkpoint() {
   if (options_.out.empty() || options_.checkpoint_every == 0) return;
   // The last update may have spoilt the weights, which the next step would notice: too late for this checkpoint.
-  // Weights can be finite and their products not; one sequence tells.
+  // Weights can be finite and their products not: one sequence tells. Or not finite where it does not look.
   if (!inputs_.empty()) {
     const auto tokens = static_cast<size_t>(options_.seq_len);
     const float loss =
         model_->loss(std::span(inputs_).first(tokens), std::span(targets_).first(tokens), 1, options_.seq_len);
-    if (!std::isfinite(loss)) {
+    const auto is_finite = [&](const Param& param) { return ops_.all_finite(param.weight); };
+    if (!std::isfinite(loss) || !std::ranges::all_of(model_->params(), is_finite)) {
       fail("step {}: after its update the loss is {}; the first tensor that is not finite is {}; {}", step_ - 1,
            std::abs(loss), non_finite_tensor(), last_checkpoint());
     }
