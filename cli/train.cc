@@ -67,7 +67,7 @@ void add_optimization_options(CLI::App& c, TrainOptions& o, std::string& recompu
       ->group(b);
   c.add_flag("--overfit", o.overfit, "Train on the first validation batch only, for debugging (-a 1)")->group(b);
   add(c, "--recompute", recompute,
-      "What the backward pass computes again to save memory: none, or block, for a fifth more work (-r)")
+      "What the backward pass computes again to save memory: none, or block, for about 30% more time (-r)")
       ->check(CLI::IsMember({"none", "block", "0", "1", "2"}))
       ->group(b);
   const std::string g = "Optimization";
