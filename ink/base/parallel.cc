@@ -10,6 +10,7 @@
 #endif
 #ifdef __linux__
 #include <sched.h>
+#include <unistd.h>
 #endif
 
 namespace ink {
@@ -48,12 +49,18 @@ void keep_to(std::span<const int> processors) {
   for (const int i : processors) CPU_SET(i, &set);
   if (!processors.empty()) ::sched_setaffinity(0, sizeof set, &set);
 }
+
+// Another one for each thread; programs that run side by side begin with different ones.
+std::span<const int> one_of(std::span<const int> processors, int thread) {
+  return processors.subspan((static_cast<size_t>(::getpid()) + thread) % processors.size(), 1);
+}
 #else
 const std::vector<int>& usable_processors() {
   static const std::vector<int> kNotKnown;
   return kNotKnown;
 }
 void keep_to(std::span<const int>) {}
+std::span<const int> one_of(std::span<const int> processors, int) { return processors; }
 #endif
 }  // namespace
 
@@ -68,11 +75,11 @@ ThreadPool::ThreadPool(int threads, Pin pin) {
   try {
     for (int i = 1; i < threads; ++i) {
       workers_.emplace_back([this, processors, i] {
-        keep_to(pinned_ ? processors.subspan(i, 1) : processors);  // the creator may be kept to one
+        keep_to(pinned_ ? one_of(processors, i) : processors);  // the creator may be kept to one
         worker_loop();
       });
     }
-    if (pinned_) keep_to(processors.first(1));
+    if (pinned_) keep_to(one_of(processors, 0));
   } catch (const std::system_error& error) {
     const size_t started = workers_.size() + 1;
     join();
