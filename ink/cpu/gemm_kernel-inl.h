@@ -42,7 +42,7 @@ void pack_columns(float* out, const float* a, int64_t lda, int64_t k) {
 }
 
 // out(k,kTileCols) = b(k rows, cols), zeros beyond cols.
-void pack_b_columns(float* out, const float* b, int64_t ldb, int64_t k, int64_t cols) {
+inline void pack_b_columns(float* out, const float* b, int64_t ldb, int64_t k, int64_t cols) {
   if (cols == kTileCols) {
     for (int64_t i = 0; i < k; ++i) std::memcpy(out + i * kTileCols, b + i * ldb, kTileCols * sizeof(float));
     return;
@@ -54,7 +54,7 @@ void pack_b_columns(float* out, const float* b, int64_t ldb, int64_t k, int64_t 
 }
 
 // out(k,kTileCols) = b(cols rows, k)ᵀ, zeros beyond cols.
-void pack_b_rows(float* out, const float* b, int64_t ldb, int64_t k, int64_t cols) {
+inline void pack_b_rows(float* out, const float* b, int64_t ldb, int64_t k, int64_t cols) {
   transpose(b, cols, k, ldb, out, kTileCols);
   if (cols == kTileCols) return;
   for (int64_t i = 0; i < k; ++i) std::fill(out + i * kTileCols + cols, out + (i + 1) * kTileCols, 0.0f);
@@ -124,7 +124,7 @@ HWY_INLINE hn::Vec<DU> bf16_bits(D d, hn::Vec<D> x) {
 }
 
 // Rounds n elements to bf16, which they keep as floats.
-void round_to_bf16(float* x, int64_t n) {
+inline void round_to_bf16(float* x, int64_t n) {
   for_vectors(n, [&](auto d, int64_t i) HWY_ATTR {
     const hn::RebindToUnsigned<decltype(d)> du;
     const auto upper = hn::And(bf16_bits(d, hn::LoadU(d, x + i)), hn::Set(du, 0xffff0000u));
@@ -133,7 +133,7 @@ void round_to_bf16(float* x, int64_t n) {
 }
 
 // A panel in(k, width) as bf16: row i of out holds the elements of rows 2·i (lower halves) and 2·i + 1 of in.
-void pair_rows(float* out, const float* in, int64_t k, int64_t width) {
+inline void pair_rows(float* out, const float* in, int64_t k, int64_t width) {
   for (int64_t i = 0; i < k; i += 2) {
     const float* even = in + i * width;
     const float* odd = even + width;

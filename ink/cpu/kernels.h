@@ -26,7 +26,7 @@ struct GemmEngine {
 };
 void gemm(ThreadPool& pool, GemmEngine& engine, const Gemm& g);
 bool has_bf16_instructions();  // that gemm uses for bf16 products
-void gemm_by_library(ThreadPool& pool, const SgemmLibrary& library, const Gemm& g);
+void gemm_by_library(ThreadPool& pool, const SgemmLibrary& library, const Gemm& a);
 void gelu(ThreadPool& pool, const Gelu& a);
 void attention(ThreadPool& pool, ScratchSlots& slots, const Attention& a);
 void attention_backward(ThreadPool& pool, ScratchSlots& slots, const AttentionBackward& a);

@@ -65,7 +65,8 @@ struct Gelu {
 };
 
 // Causal self-attention over heads. A NaN or infinity of a position may reach earlier ones of its sequence: what they
-// multiply with 0 is not always left out. qkv (B,T,3C) holds q, k, v one after another in each row, each NH heads of HS.
+// multiply with 0 is not always left out. qkv (B,T,3C) holds q, k, v one after another in each row, each NH heads of
+// HS.
 //   out[b,t,h] = Σ_{u≤t} softmax_u(q[b,t,h]·k[b,u,h] / √HS) · v[b,u,h]
 //   lse (B,NH,T): log Σ_u exp(score), saved for the backward pass.
 struct Attention {
