@@ -1,7 +1,8 @@
 // Matrix products, out = op(a)·op(b), after Goto and van de Geijn (2008). a is packed into panels once, for all
-// threads; each thread then walks over its columns of b: it packs a panel of them, which stays in its first-level
-// cache, and multiplies it with every panel of a, which streams by. While one panel of b is in use the next is fetched:
-// where a is a small batch and b the weights of a layer, memory is as much of a limit as arithmetic.
+// threads; each thread then walks over its columns of b: it packs a panel of them, which stays in its nearest caches
+// (64 KiB with AVX-512, 32 with AVX2), and multiplies it with every panel of a, which streams by. While one panel of b
+// is in use the next is fetched: where a is a small batch and b the weights of a layer, memory is as much of a limit as
+// arithmetic.
 #include "ink/cpu/kernels.h"
 
 #undef HWY_TARGET_INCLUDE

@@ -56,7 +56,7 @@ constexpr TileSize kBf16Tile = {.rows = 14, .cols = 32};
 struct GemmBlocks {
   static constexpr int64_t kPackPanels = 4;  // of a task that packs a
 
-  int64_t k_block;           // a panel of b of this depth fits the first-level cache
+  int64_t k_block;           // of a panel of b
   int64_t m_stage, k_stage;  // rows and depth of a that are packed at a time
   int64_t strip, strips;     // columns of a task, and how many such
   int64_t m_parts;           // tasks that share the rows of a strip

@@ -16,17 +16,19 @@ void embed(ThreadPool& pool, const Embed& a);
 void embed_backward(ThreadPool& pool, const EmbedBackward& a);
 void add_layernorm(ThreadPool& pool, const AddLayerNorm& a);
 void add_layernorm_backward(ThreadPool& pool, Scratch& scratch, const AddLayerNormBackward& a);
+
 // What matrix products are computed with: a library, or the kernels here and their working memory.
 struct GemmEngine {
   const SgemmLibrary* library;
   DType products;  // what the kernels round their inputs to: f32 (not at all) or bf16
-  Scratch a;       // packed for all threads
-  ScratchSlots b;  // a packed panel for each of them
+  Scratch a;       // a stage of a, packed for all threads
+  ScratchSlots b;  // panels of b, for each of them
   GemmEngine(const SgemmLibrary* by, DType inputs, int threads) : library(by), products(inputs), b(threads) {}
 };
 void gemm(ThreadPool& pool, GemmEngine& engine, const Gemm& g);
 bool has_bf16_instructions();  // that gemm uses for bf16 products
 void gemm_by_library(ThreadPool& pool, const SgemmLibrary& library, const Gemm& a);
+
 void gelu(ThreadPool& pool, const Gelu& a);
 void attention(ThreadPool& pool, ScratchSlots& slots, const Attention& a);
 void attention_backward(ThreadPool& pool, ScratchSlots& slots, const AttentionBackward& a);
