@@ -92,7 +92,7 @@ TEST(Schema, HasTheFieldsNamesShapesAndDecay) {
                                              "h.2.attn.c_attn.weight", "h.2.attn.c_attn.bias", "h.2.attn.c_proj.weight",
                                              "h.2.attn.c_proj.bias", "h.2.ln_2.weight", "h.2.ln_2.bias",
                                              "h.2.mlp.c_fc.weight", "h.2.mlp.c_fc.bias", "h.2.mlp.c_proj.weight",
-                                             "h.2.mlp.c_proj.bias", "ln_f.weight", "ln_f.bias"}));
+                                             "h.2.mlp.c_proj.bias", "ln_f.weight", "ln_f.bias", "lm_head.weight"}));
   EXPECT_EQ(gpt2_schema()[0].shape(c), Shape({128, 10}));
   EXPECT_EQ(gpt2_schema()[4].shape(c), Shape({30, 10}));
   EXPECT_EQ(gpt2_schema()[12].shape(c), Shape({10, 40}));

@@ -8,21 +8,32 @@
 
 namespace ink {
 
-enum class DType : uint8_t { f32, f16, bf16, i32 };
+// q8_0 and q4_0 are GGUF's: blocks of 32 elements along the last dimension, with one scale each.
+enum class DType : uint8_t { f32, f16, bf16, i32, q8_0, q4_0 };
 
-// Bytes of one element.
-constexpr size_t size_of(DType dtype) {
+// Elements that are stored together, which a row is a multiple of.
+constexpr int64_t block_of(DType dtype) { return dtype == DType::q8_0 || dtype == DType::q4_0 ? 32 : 1; }
+
+// Bytes of one block: of one element, for types without blocks.
+constexpr size_t block_bytes(DType dtype) {
   switch (dtype) {
     case DType::f32:
-      return 4;
-    case DType::f16:
-      return 2;
-    case DType::bf16:
-      return 2;
     case DType::i32:
       return 4;
+    case DType::f16:
+    case DType::bf16:
+      return 2;
+    case DType::q8_0:
+      return 2 + 32;  // f16 scale d, 32 x int8: d · q
+    case DType::q4_0:
+      return 2 + 16;  // f16 scale d, 16 bytes: low nibbles are elements 0 to 15, high ones 16 to 31: d · (q - 8)
   }
   return 0;
+}
+
+// Bytes of n elements, a whole number of blocks.
+constexpr size_t bytes_of(DType dtype, int64_t n) {
+  return static_cast<size_t>(n / block_of(dtype)) * block_bytes(dtype);
 }
 
 constexpr std::string_view name_of(DType dtype) {
@@ -35,6 +46,10 @@ constexpr std::string_view name_of(DType dtype) {
       return "bf16";
     case DType::i32:
       return "i32";
+    case DType::q8_0:
+      return "q8_0";
+    case DType::q4_0:
+      return "q4_0";
   }
   return "?";
 }

@@ -20,9 +20,9 @@ Overloaded(F...) -> Overloaded<F...>;
 
 using enum Access;
 
-std::array<Operand, 4> operands_of(Embed& a) {
+std::array<Operand, 5> operands_of(Embed& a) {
   const int64_t T = a.out.shape.rank() == 3 ? a.out.shape[1] : a.out.rows();
-  return {{{&a.out, write}, {&a.tokens, read}, {&a.wte, read, a.out.rows()}, {&a.wpe, read, T}}};
+  return {{{&a.out, write}, {&a.tokens, read}, {&a.wte, read, a.out.rows()}, {&a.wpe, read, T}, {&a.positions, read}}};
 }
 std::array<Operand, 4> operands_of(EmbedBackward& a) {
   const int64_t T = a.dout.shape.rank() == 3 ? a.dout.shape[1] : a.dout.rows();
@@ -65,6 +65,16 @@ std::array<Operand, 3> operands_of(Attention& a) { return {{{&a.qkv, read}, {&a.
 std::array<Operand, 6> operands_of(AttentionBackward& a) {
   return {{{&a.dqkv, write}, {&a.dout, read}, {&a.qkv, read}, {&a.out, read}, {&a.lse, read}, {&a.delta, scratch}}};
 }
+// Pages that no row looks at are not touched: only the rows themselves are counted.
+std::array<Operand, 7> operands_of(CachedAttention& a) {
+  return {{{&a.qkv, read},
+           {&a.out, write},
+           {&a.k_pages, scratch},
+           {&a.v_pages, scratch},
+           {&a.sequences, read},
+           {&a.positions, read},
+           {&a.table, scratch}}};
+}
 std::array<Operand, 7> operands_of(Classifier& a) {
   return {{{&a.x, read},
            {&a.weight, read},
@@ -84,11 +94,22 @@ std::array<Operand, 1> operands_of(SumSquares& a) { return {{{&a.in, read}}}; }
 std::array<Operand, 1> operands_of(AllFinite& a) { return {{{&a.in, read}}}; }
 
 // In Call's order.
-constexpr std::array<std::string_view, std::variant_size_v<Call>> kNames = {
-    "embed",      "embed_backward", "add_layernorm", "add_layernorm_backward",
-    "gemm",       "gelu",           "attention",     "attention_backward",
-    "classifier", "adamw",          "sgd",           "fill",
-    "copy",       "sum_squares",    "all_finite"};
+constexpr std::array<std::string_view, std::variant_size_v<Call>> kNames = {"embed",
+                                                                            "embed_backward",
+                                                                            "add_layernorm",
+                                                                            "add_layernorm_backward",
+                                                                            "gemm",
+                                                                            "gelu",
+                                                                            "attention",
+                                                                            "attention_backward",
+                                                                            "cached_attention",
+                                                                            "classifier",
+                                                                            "adamw",
+                                                                            "sgd",
+                                                                            "fill",
+                                                                            "copy",
+                                                                            "sum_squares",
+                                                                            "all_finite"};
 
 std::string matrix(const Tensor& t) { return fmt::format("{}x{}", t.rows(), t.cols()); }
 
@@ -129,6 +150,7 @@ double run(Ops& ops, const Call& call) {
                         [&](const Gelu& a) { return done([&] { ops.gelu(a); }); },
                         [&](const Attention& a) { return done([&] { ops.attention(a); }); },
                         [&](const AttentionBackward& a) { return done([&] { ops.attention_backward(a); }); },
+                        [&](const CachedAttention& a) { return done([&] { ops.cached_attention(a); }); },
                         [&](const Classifier& a) { return done([&] { ops.classifier(a); }); },
                         [&](const AdamW& a) { return done([&] { ops.adamw(a); }); },
                         [&](const Sgd& a) { return done([&] { ops.sgd(a); }); },
@@ -182,6 +204,9 @@ std::string shape_of(const Call& call) {
                         [](const Gelu& a) { return matrix(a.out); },
                         [](const Attention& a) { return attention_shape(a.out, a.heads); },
                         [](const AttentionBackward& a) { return attention_shape(a.out, a.heads); },
+                        [](const CachedAttention& a) {
+                          return fmt::format("{} rows, {} heads of {}", a.out.rows(), a.heads, a.out.cols() / a.heads);
+                        },
                         [](const Classifier& a) { return fmt::format("{}x{}x{}", a.x.rows(), a.vocab, a.x.cols()); },
                         [](const AdamW& a) { return fmt::format("{}", a.param.numel()); },
                         [](const Sgd& a) { return fmt::format("{}", a.param.numel()); },

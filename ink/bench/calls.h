@@ -27,8 +27,9 @@ struct AllFinite {
   Tensor in;
 };
 
-using Call = std::variant<Embed, EmbedBackward, AddLayerNorm, AddLayerNormBackward, Gemm, Gelu, Attention,
-                          AttentionBackward, Classifier, AdamW, Sgd, Fill, Copy, SumSquares, AllFinite>;
+using Call =
+    std::variant<Embed, EmbedBackward, AddLayerNorm, AddLayerNormBackward, Gemm, Gelu, Attention, AttentionBackward,
+                 CachedAttention, Classifier, AdamW, Sgd, Fill, Copy, SumSquares, AllFinite>;
 
 // Makes the call. Returns what the operation does: the sum, whether all are finite (0 or 1), otherwise 0.
 double run(Ops& ops, const Call& call);
@@ -84,6 +85,7 @@ class CallOps : public Ops {
   double peak_flops() override { return inner_.peak_flops(); }
   Bandwidth peak_bandwidth() override { return inner_.peak_bandwidth(); }
   DType products() const override { return inner_.products(); }
+  bool reads_host_memory() const override { return inner_.reads_host_memory(); }
 
   std::unique_ptr<Buffer> allocate(size_t bytes) override { return inner_.allocate(bytes); }
   size_t memory() const override { return inner_.memory(); }
@@ -100,6 +102,7 @@ class CallOps : public Ops {
   void gelu(const Gelu& a) override { on_call(a); }
   void attention(const Attention& a) override { on_call(a); }
   void attention_backward(const AttentionBackward& a) override { on_call(a); }
+  void cached_attention(const CachedAttention& a) override { on_call(a); }
   void classifier(const Classifier& a) override { on_call(a); }
   void adamw(const AdamW& a) override { on_call(a); }
   void sgd(const Sgd& a) override { on_call(a); }

@@ -91,6 +91,10 @@ class CpuOps final : public HostOps {
     assert(fits(a));
     cpu::attention_backward(pool_, slots_, a);
   }
+  void cached_attention(const CachedAttention& a) override {
+    assert(fits(a));
+    cpu::cached_attention(pool_, scratch_, slots_, a);
+  }
   void classifier(const Classifier& a) override {
     assert(fits(a));
     cpu::classifier(pool_, engine_, a);

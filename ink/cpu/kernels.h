@@ -32,6 +32,7 @@ void gemm_by_library(ThreadPool& pool, const SgemmLibrary& library, const Gemm& 
 void gelu(ThreadPool& pool, const Gelu& a);
 void attention(ThreadPool& pool, ScratchSlots& slots, const Attention& a);
 void attention_backward(ThreadPool& pool, ScratchSlots& slots, const AttentionBackward& a);
+void cached_attention(ThreadPool& pool, Scratch& scratch, ScratchSlots& slots, const CachedAttention& a);
 void classifier(ThreadPool& pool, GemmEngine& engine, const Classifier& a);
 void adamw(ThreadPool& pool, const AdamW& a);
 void sgd(ThreadPool& pool, const Sgd& a);

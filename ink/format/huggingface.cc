@@ -158,6 +158,7 @@ class Weights {
   void check_complete(const Gpt2Config& config) const {
     std::set<std::string> known;
     for (const ParamSpec& spec : gpt2_schema()) {
+      if (!spec.in(config)) continue;
       const std::vector<int64_t> shape = file_shape(spec, config);
       for (int64_t layer = 0; layer < (spec.per_layer ? config.layers : 1); ++layer) {
         const std::string name = param_name(spec, layer);

@@ -56,6 +56,7 @@ Header read_header(const MappedFile& file) {
         header.config.vocab, kMaxPaddedVocab);
   uint64_t expected = kHeaderBytes;
   for (const ParamSpec& spec : gpt2_schema()) {
+    if (!spec.in(header.config)) continue;
     const int64_t layers = spec.per_layer ? header.config.layers : 1;
     expected += static_cast<uint64_t>(header.numel(spec) * layers) * header.element_bytes();
   }

@@ -206,10 +206,10 @@ void write_safetensors(const fs::path& path, std::span<const SafetensorsTensor> 
                        const std::map<std::string, std::string>& metadata) {
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
-  const auto bytes_of = [](const SafetensorsTensor& t) {
-    size_t bytes = size_of(t.dtype);
-    for (const int64_t dim : t.shape) bytes *= static_cast<size_t>(dim);
-    return bytes;
+  const auto file_bytes = [](const SafetensorsTensor& t) {
+    int64_t elements = 1;
+    for (const int64_t dim : t.shape) elements *= dim;
+    return bytes_of(t.dtype, elements);
   };
   const auto type_of = [](DType dtype) {
     switch (dtype) {
@@ -221,13 +221,16 @@ void write_safetensors(const fs::path& path, std::span<const SafetensorsTensor> 
         return "BF16";
       case DType::i32:
         return "I32";
+      case DType::q8_0:
+      case DType::q4_0:
+        break;  // the format has no blocks
     }
     return "?";
   };
   size_t offset = 0;
   for (const SafetensorsTensor& t : tensors) {
     assert(!header.contains(t.name));
-    const size_t end = offset + bytes_of(t);
+    const size_t end = offset + file_bytes(t);
     header[t.name] = {{"dtype", type_of(t.dtype)}, {"shape", t.shape}, {"data_offsets", {offset, end}}};
     offset = end;
   }
@@ -240,7 +243,7 @@ void write_safetensors(const fs::path& path, std::span<const SafetensorsTensor> 
   file.write(text);
   std::vector<std::byte> buffer;
   for (const SafetensorsTensor& t : tensors) {
-    const size_t bytes = bytes_of(t);
+    const size_t bytes = file_bytes(t);
     for (size_t begin = 0; begin < bytes; begin += kPiece) {
       buffer.resize(std::min(kPiece, bytes - begin));
       t.fill(begin, buffer);

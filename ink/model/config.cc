@@ -68,11 +68,10 @@ void check_range(std::string_view where, std::string_view what, int64_t value, i
 
 int64_t Gpt2Config::parameters() const {
   int64_t total = 0;
-  for (const ParamSpec& spec : gpt2_schema()) {
+  for_each_param(*this, [&](const ParamSpec& spec, int64_t) {
     const Shape shape = spec.shape(*this);
-    const int64_t rows = spec.vocab_rows ? vocab : shape.rows();
-    total += rows * shape.cols() * (spec.per_layer ? layers : 1);
-  }
+    total += (spec.vocab_rows ? vocab : shape.rows()) * shape.cols();
+  });
   return total;
 }
 

@@ -15,6 +15,7 @@ struct Gpt2Config {
   int64_t heads = 12;      // NH
   int64_t channels = 768;  // C, a multiple of heads
   float eps = 1e-5f;       // of layer norm
+  bool tied = true;        // the classifier's weights are the token embedding's; otherwise lm_head.weight
 
   // Rows of the embedding in memory: V rounded up to a multiple of 128, as llm.c does. The padding is zero, takes no
   // part in the softmax and is not written to files that can do without it.

@@ -130,12 +130,13 @@ void Gpt2::Impl::forward() {
 }
 
 // The gradients that are only ever added to. Those of matrices are written by the first product of a step, which saves
-// a pass over all of them; only the embedding's is then added to as well.
+// a pass over all of them; a tied embedding's, which the classifier writes, is then added to as well.
 void Gpt2::Impl::clear_small_grads() {
   for (const Param& p : params) {
     if (p.grad.shape.rank() == 1) ops.fill(p.grad, 0);
   }
   ops.fill(dw.wpe, 0);
+  if (!config.tied) ops.fill(dw.wte, 0);
 }
 
 // From the gradient of the last layer norm's output, which the classifier left in dln, to the embeddings.
@@ -279,7 +280,7 @@ float Gpt2::loss(std::span<const int32_t> tokens, std::span<const int32_t> targe
   m.load_targets(targets);
   m.forward();
   m.ops.classifier({.x = m.x.lnf,
-                    .weight = m.w.wte,
+                    .weight = m.w.head,
                     .targets = m.x.targets,
                     .losses = m.x.losses,
                     .logits = m.x.logits,
@@ -295,11 +296,11 @@ float Gpt2::loss_and_backward(std::span<const int32_t> tokens, std::span<const i
   m.load_targets(targets);
   m.forward();
   m.ops.classifier({.x = m.x.lnf,
-                    .weight = m.w.wte,
+                    .weight = m.w.head,
                     .targets = m.x.targets,
                     .losses = m.x.losses,
                     .dx = m.x.dln,
-                    .dweight = m.dw.wte,
+                    .dweight = m.dw.head,
                     .logits = m.x.logits,
                     .vocab = m.config.vocab,
                     .dloss = how.grad_scale / static_cast<float>(b * t),
@@ -325,7 +326,7 @@ void Gpt2::logits(std::span<const int32_t> tokens, int64_t b, int64_t t, std::sp
       check(row >= 0 && row < b * t, "row {} is outside the batch of {} x {}", row, b, t);
       m.ops.copy(gathered.slice_rows(i, 1), m.x.lnf.slice_rows(row, 1));
     }
-    m.ops.gemm({.a = gathered, .b = m.w.wte, .out = logits, .trans_b = true});
+    m.ops.gemm({.a = gathered, .b = m.w.head, .out = logits, .trans_b = true});
     for (int64_t i = 0; i < chunk; ++i) {
       const Tensor row(logits.slice_rows(i, 1).data, DType::f32, {vocab});
       m.ops.download(out.data() + (begin + i) * vocab, row);

@@ -29,25 +29,17 @@ Weights weights_of(const std::vector<Param>& params, int64_t layers, Tensor Para
   }
   w.lnf = take();
   w.lnf_bias = take();
+  w.head = next == params.end() ? w.wte : take();
   assert(next == params.end());
   return w;
 }
 
 void plan_params(Plan& plan, std::vector<Param>& params, const Gpt2Config& config, const Gpt2Options& options) {
-  const std::span<const ParamSpec> schema = gpt2_schema();
-  const auto add = [&](const ParamSpec& spec, int64_t layer) {
+  for_each_param(config, [&](const ParamSpec& spec, int64_t layer) {
     Param param{param_name(spec, layer), &spec, layer, {}, {}, {}};
     param.state.resize(options.optimizer_state.size());
     params.push_back(std::move(param));
-  };
-  const auto is_per_layer = [](const ParamSpec& spec) { return spec.per_layer; };
-  const auto first = std::find_if(schema.begin(), schema.end(), is_per_layer);
-  const auto last = std::find_if_not(first, schema.end(), is_per_layer);
-  for (auto spec = schema.begin(); spec != first; ++spec) add(*spec, 0);
-  for (int64_t layer = 0; layer < config.layers; ++layer) {
-    for (auto spec = first; spec != last; ++spec) add(*spec, layer);
-  }
-  for (auto spec = last; spec != schema.end(); ++spec) add(*spec, 0);
+  });
 
   // params no longer moves: its tensors can be slots.
   for (Param& p : params) plan.add(&p.weight, "parameters", p.name, DType::f32, p.spec->shape(config));

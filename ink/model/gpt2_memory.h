@@ -21,10 +21,11 @@ struct BlockWeights {
 };
 
 struct Weights {
-  Tensor wte;  // (Vp,C), also the classifier's
+  Tensor wte;  // (Vp,C)
   Tensor wpe;  // (maxT,C)
   std::vector<BlockWeights> blocks;
   Tensor lnf, lnf_bias;  // (C)
+  Tensor head;           // (Vp,C), the classifier's: wte, unless the model is untied
 };
 
 // The parameters (member = &Param::weight) or gradients (&Param::grad), once they are bound.

@@ -21,7 +21,7 @@ Shape up(C c) { return {4 * c.channels, c.channels}; }
 Shape down(C c) { return {c.channels, 4 * c.channels}; }
 
 // The order is also the order in which PyTorch's GPT-2 and llm.c draw the initial weights.
-// name, per_layer, shape, init, decay, transposed, vocab_rows
+// name, per_layer, shape, init, decay, transposed, vocab_rows, untied
 constexpr std::array kSchema = {
     ParamSpec{"wte.weight", false, vocab_channels, Init::normal, true, false, true},
     ParamSpec{"wpe.weight", false, context_channels, Init::normal, true, false, false},
@@ -39,6 +39,7 @@ constexpr std::array kSchema = {
     ParamSpec{"h.{}.mlp.c_proj.bias", true, channels1, Init::zeros, false, false, false},
     ParamSpec{"ln_f.weight", false, channels1, Init::ones, false, false, false},
     ParamSpec{"ln_f.bias", false, channels1, Init::zeros, false, false, false},
+    ParamSpec{"lm_head.weight", false, vocab_channels, Init::normal, true, false, true, true},
 };
 
 }  // namespace

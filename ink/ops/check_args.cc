@@ -77,6 +77,17 @@ bool fits(const AttentionBackward& a) {
          a.out.shape == a.dout.shape;
 }
 
+bool fits(const CachedAttention& a) {
+  const int64_t rows = a.out.rows(), channels = a.out.cols();
+  if (a.heads < 1 || channels % a.heads != 0 || a.k_pages.shape.rank() != 4) return false;
+  const int64_t pages = a.k_pages.shape[0], size = channels / a.heads;
+  return is_f32(a.out, rows, channels) && is_f32(a.qkv, rows, 3 * channels) &&
+         a.k_pages.shape == Shape{pages, a.heads, size, kPagePositions} &&
+         a.v_pages.shape == Shape{pages, a.heads, kPagePositions, size} && is_f32(a.k_pages, a.k_pages.numel()) &&
+         is_f32(a.v_pages, a.v_pages.numel()) && is_ids(a.sequences, rows, a.table.rows()) &&
+         is_ids(a.positions, rows, a.table.cols() * kPagePositions) && is_ids(a.table, a.table.numel(), pages);
+}
+
 bool fits(const Classifier& a) {
   const int64_t rows = a.x.rows(), channels = a.x.cols(), padded = a.weight.rows();
   return is_f32(a.x, rows, channels) && is_f32(a.weight, padded, channels) && a.vocab >= 1 && a.vocab <= padded &&

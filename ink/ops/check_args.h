@@ -13,6 +13,7 @@ bool fits(const Gemm& a);
 bool fits(const Gelu& a);
 bool fits(const Attention& a);
 bool fits(const AttentionBackward& a);
+bool fits(const CachedAttention& a);
 bool fits(const Classifier& a);
 bool fits(const AdamW& a);
 bool fits(const Sgd& a);

@@ -9,6 +9,7 @@ namespace ink {
 
 class HostOps : public Ops {
  public:
+  bool reads_host_memory() const override { return true; }
   std::unique_ptr<Buffer> allocate(size_t bytes) override;
   size_t memory() const override;
   void upload(const Tensor& to, const void* from) override;

@@ -17,9 +17,10 @@
 
 namespace ink {
 
-// out(B,T,C) = wte(Vp,C)[tokens] + wpe(maxT,C)[0..T). tokens (B,T) i32, each in [0, Vp).
+// out(B,T,C) = wte(Vp,C)[tokens] + wpe(maxT,C)[0..T). tokens (B,T) i32, each in [0, Vp). wte may be of any of the types
+// of weights below. With positions (B,T) i32, each in [0, maxT), out = wte[tokens] + wpe[positions].
 struct Embed {
-  Tensor out, tokens, wte, wpe;
+  Tensor out, tokens, wte, wpe, positions;
 };
 // dwte[tokens[b,t]] += dout[b,t];  dwpe[t] += Σ_b dout[b,t].
 struct EmbedBackward {
@@ -51,6 +52,14 @@ struct AddLayerNormBackward {
 //     it can hold a part of a sum while dgelu_in is still to be read
 //   dbias (M), with trans_a: dbias += Σ_k a[k, m], the gradient of a bias from the same dout
 // No dimension is 0.
+//
+// Weights of inference: without trans_a, accumulate, dgelu_in and dbias, b may be f16 or bf16, whose elements are
+// widened, or, with trans_b and K a multiple of 32, q8_0 or q4_0. Then each row of a is first rounded to blocks of 32
+// along k as well, d = max|a| / 127 (f32) and q = a · (1 / d) to the nearest integer, ties to even (0 where d is 0, or
+// d is so small that 1 / d is infinite), and blocks are summed one after another, from 0:
+//   sum = fma(float(Σ_k q_a · q_b), d_a · float(d_b), sum).
+// In all products without trans_a and accumulate, gelu_in may be out, and a row of out depends on the same row of a
+// alone: its bits are the same however many rows there are.
 struct Gemm {
   Tensor a, b, bias, out, gelu_in, dgelu_in, dbias;
   bool trans_a = false;
@@ -73,6 +82,22 @@ struct Attention {
   Tensor qkv, out, lse;  // (B,T,3C), (B,T,C), (B,NH,T)
   int heads = 1;
 };
+// Attention of new positions to those their sequences have in a key-value cache, and to each other (Kwon et al. 2023):
+// the cache is a pool of pages of kPagePositions positions each, and a table says which page holds which positions of a
+// sequence. Row r of qkv (R,3C) is the position positions[r] of the sequence sequences[r]; the rows of one sequence
+// come in the order of their positions. First k and v of every row are written to the cache; then, over all positions
+// of the row's sequence up to its own,
+//   out[r,h] = Σ_u softmax_u(q[r,h]·k[u,h] / √HS) · v[u,h].
+// The bits of a row depend on q and the cached positions alone, not on the rows that are computed with it.
+struct CachedAttention {
+  Tensor qkv, out;              // (R,3C), (R,C)
+  Tensor k_pages, v_pages;      // (pages,NH,HS,kPagePositions), (pages,NH,kPagePositions,HS)
+  Tensor sequences, positions;  // (R) i32: rows of the table; positions in [0, table.cols() · kPagePositions)
+  Tensor table;                 // (sequences, pages of the longest) i32: the page of each kPagePositions positions
+  int heads = 1;
+};
+inline constexpr int64_t kPagePositions = 32;
+
 // dqkv (B,T,3C) = the gradients of q, k, v. delta (B,NH,T) is scratch: Σ_c dout · out.
 struct AttentionBackward {
   Tensor dqkv, dout, qkv, out, lse, delta;
@@ -83,7 +108,7 @@ struct AttentionBackward {
 //   losses[n] = log Σ_{v<vocab} exp(logits[n,v]) - logits[n,targets[n]]
 // and, unless dx is empty, with p = softmax over v < vocab (0 in the padding):
 //   dlogits = (p - onehot(target)) · dloss;  dx = dlogits · weight;  dweight = dlogitsᵀ · x.
-// With accumulate, dweight += that.
+// With accumulate, dweight += that. Without dx, weight may be of any of the types of weights (see Gemm).
 // targets (N) i32 in [0, vocab). logits is scratch: (rows of a chunk, Vp), at least one row.
 struct Classifier {
   Tensor x, weight, targets, losses, dx, dweight, logits;
@@ -139,6 +164,9 @@ class Ops {
   // ties to even. Sums are f32. Instructions for bf16 may take subnormal numbers for 0.
   virtual DType products() const { return DType::f32; }
 
+  // Whether tensors may point to any memory of the host, a mapped file's too.
+  virtual bool reads_host_memory() const { return false; }
+
   // Memory. allocate throws Error when the device cannot give it; upload and download copy from and to the host.
   virtual std::unique_ptr<Buffer> allocate(size_t bytes) = 0;
   virtual size_t memory() const = 0;  // bytes the device has in all
@@ -155,6 +183,7 @@ class Ops {
   virtual void gelu(const Gelu& a) = 0;
   virtual void attention(const Attention& a) = 0;
   virtual void attention_backward(const AttentionBackward& a) = 0;
+  virtual void cached_attention(const CachedAttention& a) = 0;
   virtual void classifier(const Classifier& a) = 0;
   virtual void adamw(const AdamW& a) = 0;
   virtual void sgd(const Sgd& a) = 0;

@@ -186,6 +186,54 @@ void attention(Real* out, Real* lse, const Real* qkv, int64_t B, int64_t T, int6
   }
 }
 
+// The arguments of ink::CachedAttention, as pointers and sizes.
+struct CachedAttentionArgs {
+  const float* qkv;
+  float *out, *k_pages, *v_pages;
+  const int32_t *sequences, *positions, *table;
+  int64_t R, C, NH, page, table_cols;
+};
+inline void cached_attention(const CachedAttentionArgs& a) {
+  const int64_t HS = a.C / a.NH, P = a.page;
+  // Where position u of a sequence begins for head h: its page, and its place in the page.
+  const auto page_of = [&](int64_t sequence, int64_t h, int64_t u) {
+    return (a.table[sequence * a.table_cols + u / P] * a.NH + h) * HS * P;
+  };
+  const auto k = [&](int64_t s, int64_t h, int64_t u, int64_t i) -> float& {
+    return a.k_pages[page_of(s, h, u) + i * P + u % P];
+  };
+  const auto v = [&](int64_t s, int64_t h, int64_t u, int64_t i) -> float& {
+    return a.v_pages[page_of(s, h, u) + u % P * HS + i];
+  };
+  for (int64_t r = 0; r < a.R; ++r) {
+    for (int64_t c = 0; c < a.C; ++c) {
+      k(a.sequences[r], c / HS, a.positions[r], c % HS) = a.qkv[(r * 3 + 1) * a.C + c];
+      v(a.sequences[r], c / HS, a.positions[r], c % HS) = a.qkv[(r * 3 + 2) * a.C + c];
+    }
+  }
+  const double scale = 1 / std::sqrt(static_cast<double>(HS));
+  for (int64_t r = 0; r < a.R; ++r) {
+    const int64_t s = a.sequences[r], last = a.positions[r];
+    std::vector<double> p(last + 1);
+    for (int64_t h = 0; h < a.NH; ++h) {
+      const float* q = a.qkv + r * 3 * a.C + h * HS;
+      double max = -std::numeric_limits<double>::infinity(), sum = 0;
+      for (int64_t u = 0; u <= last; ++u) {
+        p[u] = 0;
+        for (int64_t i = 0; i < HS; ++i) p[u] += double{q[i]} * k(s, h, u, i);
+        p[u] *= scale;
+        max = std::max(max, p[u]);
+      }
+      for (double& score : p) sum += score = std::exp(score - max);
+      for (int64_t i = 0; i < HS; ++i) {
+        double value = 0;
+        for (int64_t u = 0; u <= last; ++u) value += p[u] / sum * v(s, h, u, i);
+        a.out[r * a.C + h * HS + i] = static_cast<float>(value);
+      }
+    }
+  }
+}
+
 // With p = exp(score - lse), dp[t,u] = dout[t]·v[u] and delta[t] = dout[t]·out[t] (= Σ_u p·dp), the gradient of a score
 // is p · (dp - delta).
 template <class Real>

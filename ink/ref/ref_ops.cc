@@ -72,6 +72,22 @@ void RefOps::attention_backward(const AttentionBackward& a) {
                           a.out.shape[0], a.out.shape[1], a.out.shape[2], a.heads);
 }
 
+void RefOps::cached_attention(const CachedAttention& a) {
+  assert(fits(a));
+  ref::cached_attention({.qkv = a.qkv.f32(),
+                         .out = a.out.f32(),
+                         .k_pages = a.k_pages.f32(),
+                         .v_pages = a.v_pages.f32(),
+                         .sequences = a.sequences.as<int32_t>(),
+                         .positions = a.positions.as<int32_t>(),
+                         .table = a.table.as<int32_t>(),
+                         .R = a.out.rows(),
+                         .C = a.out.cols(),
+                         .NH = a.heads,
+                         .page = kPagePositions,
+                         .table_cols = a.table.cols()});
+}
+
 void RefOps::classifier(const Classifier& a) {
   assert(fits(a));
   const auto run = [&](const auto& round) {

@@ -25,6 +25,7 @@ class RefOps final : public HostOps {
   void gelu(const Gelu& a) override;
   void attention(const Attention& a) override;
   void attention_backward(const AttentionBackward& a) override;
+  void cached_attention(const CachedAttention& a) override;
   void classifier(const Classifier& a) override;
   void adamw(const AdamW& a) override;
   void sgd(const Sgd& a) override;

@@ -70,7 +70,7 @@ struct Tensor {
   int64_t numel() const { return shape.numel(); }
   int64_t rows() const { return shape.rows(); }
   int64_t cols() const { return shape.cols(); }
-  size_t bytes() const { return static_cast<size_t>(numel()) * size_of(dtype); }
+  size_t bytes() const { return bytes_of(dtype, numel()); }
 
   // The elements, of a host tensor. T must be the tensor's element type.
   template <class T>
@@ -87,7 +87,7 @@ struct Tensor {
   // Rows [begin, begin + count) of the tensor seen as (rows, cols).
   Tensor slice_rows(int64_t begin, int64_t count) const {
     assert(begin >= 0 && count >= 0 && begin + count <= rows());
-    return {data + static_cast<size_t>(begin * cols()) * size_of(dtype), dtype, {count, cols()}};
+    return {data + bytes_of(dtype, begin * cols()), dtype, {count, cols()}};
   }
 };
 
