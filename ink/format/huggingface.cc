@@ -2,11 +2,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
-#include <cstring>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -15,6 +14,7 @@
 
 #include "ink/base/check.h"
 #include "ink/base/file.h"
+#include "ink/format/element_reader.h"
 #include "ink/format/json.h"
 #include "ink/format/model_io.h"
 #include "ink/format/readers.h"
@@ -31,6 +31,7 @@ constexpr const char* kWeightsFile = "model.safetensors";
 constexpr const char* kIndexFile = "model.safetensors.index.json";
 constexpr std::string_view kPrefix = "transformer.";
 constexpr const char* kHead = "lm_head.weight";
+constexpr const char* kEmbedding = "wte.weight";
 
 // --- config.json ---
 
@@ -57,7 +58,7 @@ Gpt2Config read_config_file(const fs::path& path) {
   check_setting(where, object, "scale_attn_weights", {true});
   check_setting(where, object, "scale_attn_by_inverse_layer_idx", {false});
   check_setting(where, object, "add_cross_attention", {false});
-  check_setting(where, object, "tie_word_embeddings", {true});
+  check_setting(where, object, "tie_word_embeddings", {true, false});
 
   Gpt2Config config;
   const bool positions = object.contains("n_positions");
@@ -70,12 +71,17 @@ Gpt2Config read_config_file(const fs::path& path) {
     check(eps->is_number(), "{}: layer_norm_epsilon is {}, not a number", where, short_dump(*eps));
     config.eps = eps->get<float>();
   }
+  config.tied = object.value("tie_word_embeddings", true);
   config.validate(where);
   check_setting(where, object, "n_inner", {nullptr, 4 * config.channels});
   return config;
 }
 
-std::string config_text(const Gpt2Config& config) {
+std::string_view torch_name(DType dtype) {
+  return dtype == DType::f16 ? "float16" : dtype == DType::bf16 ? "bfloat16" : "float32";
+}
+
+std::string config_text(const Gpt2Config& config, DType dtype) {
   nlohmann::ordered_json object = {
       {"activation_function", "gelu_new"},
       {"architectures", nlohmann::ordered_json::array({"GPT2LMHeadModel"})},
@@ -92,8 +98,8 @@ std::string config_text(const Gpt2Config& config) {
       {"n_layer", config.layers},
       {"n_positions", config.context},
       {"resid_pdrop", 0.0},
-      {"tie_word_embeddings", true},
-      {"torch_dtype", "float32"},
+      {"tie_word_embeddings", config.tied},
+      {"torch_dtype", torch_name(dtype)},
       {"use_cache", true},
       {"vocab_size", config.vocab},
   };
@@ -109,8 +115,6 @@ std::string config_text(const Gpt2Config& config) {
 
 // --- weights ---
 
-constexpr size_t kPiece = size_t{1} << 16;  // elements that are on their way at a time: they stay in the cache
-
 // A tensor's shape in Hugging Face's file.
 std::vector<int64_t> file_shape(const ParamSpec& spec, const Gpt2Config& config) {
   const Shape shape = spec.shape(config);
@@ -119,22 +123,15 @@ std::vector<int64_t> file_shape(const ParamSpec& spec, const Gpt2Config& config)
   return {spec.vocab_rows ? config.vocab : shape[0], shape[1]};
 }
 
-// out(cols, rows) = inᵀ, in squares that stay in the cache. Written in order: scattered writes whose distance is a
-// power of two times some pages push each other out of the cache, ten times slower.
-void transpose(const float* in, int64_t rows, int64_t cols, float* out) {
-  constexpr int64_t kSquare = 32;
-  for (int64_t r0 = 0; r0 < rows; r0 += kSquare) {
-    for (int64_t c0 = 0; c0 < cols; c0 += kSquare) {
-      for (int64_t c = c0; c < std::min(cols, c0 + kSquare); ++c) {
-        for (int64_t r = r0; r < std::min(rows, r0 + kSquare); ++r) out[c * rows + r] = in[r * cols + c];
-      }
-    }
-  }
-}
-
 // The causal masks that old versions of transformers saved as buffers of the attention.
 bool is_mask(std::string_view name) {
   return name.starts_with("h.") && (name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias"));
+}
+
+// The name that a tensor has in Hugging Face's files today.
+std::string file_name(const ParamSpec& spec, int64_t layer) {
+  const std::string name = param_name(spec, layer);
+  return name == kHead ? name : std::string(kPrefix) + name;
 }
 
 // The tensors of a directory, in one file or in shards, by their names without "transformer.".
@@ -154,33 +151,33 @@ class Weights {
     }
   }
 
-  // That every tensor of the model is there with its shape, and no other.
-  void check_complete(const Gpt2Config& config) const {
-    std::set<std::string> known;
-    for (const ParamSpec& spec : gpt2_schema()) {
-      if (!spec.in(config)) continue;
-      const std::vector<int64_t> shape = file_shape(spec, config);
-      for (int64_t layer = 0; layer < (spec.per_layer ? config.layers : 1); ++layer) {
-        const std::string name = param_name(spec, layer);
-        check_shape(name, shape);
-        known.insert(name);
-      }
+  // That every tensor of the model is there with its shape and a type that can be read, and no other. A classifier that
+  // differs from the embedding unties the model, whatever config.json says, as in transformers since version 5.
+  void check_complete(Gpt2Config& config) const {
+    if (config.tied && tensors_.contains(kHead)) {
+      check_tensor(kHead, {config.vocab, config.channels});
+      check_tensor(kEmbedding, {config.vocab, config.channels});
+      config.tied = same_bytes(kHead, kEmbedding);
     }
+    std::set<std::string> known = {kHead};
+    for_each_param(config, [&](const ParamSpec& spec, int64_t layer) {
+      const std::string name = param_name(spec, layer);
+      check_tensor(name, file_shape(spec, config));
+      known.insert(name);
+    });
     for (const auto& [name, place] : tensors_) {
-      if (known.contains(name) || is_mask(name)) continue;
-      check(name == kHead, "{}: the tensor '{}' is not part of a GPT-2 of these dimensions",
+      check(known.contains(name) || is_mask(name), "{}: the tensor '{}' is not part of a GPT-2 of these dimensions",
             place.file->path().string(), place.name);
-      check_tied(config);
     }
   }
 
-  // Calls visit(entry) with the tensor's place in its file. Its memory is given back afterwards.
-  template <class Visit>
-  void read(const std::string& name, size_t elements, const Visit& visit) const {
+  const SafetensorsEntry& entry(const std::string& name) const {
     const Place& place = tensors_.at(name);
-    const SafetensorsEntry& entry = find_floats(*place.file, place.name, elements);
-    visit(entry);
-    place.file->drop(entry);
+    return *place.file->find(place.name);
+  }
+
+  void drop(std::span<const std::byte> data) const {
+    for (const auto& file : files_) file->drop(data);
   }
 
  private:
@@ -210,6 +207,7 @@ class Weights {
       check(plain, "{}: the tensor '{}' is in {}, which is not a file's name", index.string(), name, short_dump(file));
       shards[file.get<std::string>()].push_back(name);
     }
+    check(!shards.empty(), "{}: weight_map is empty", index.string());
     for (const auto& [file, names] : shards) {
       add_file(directory / file);
       for (const std::string& name : names) {
@@ -219,7 +217,7 @@ class Weights {
     }
   }
 
-  void check_shape(const std::string& name, const std::vector<int64_t>& shape) const {
+  void check_tensor(const std::string& name, const std::vector<int64_t>& shape) const {
     const auto found = tensors_.find(name);
     check(found != tensors_.end(), "{}: no tensor '{}', which {} asks for", files_.front()->path().string(), name,
           kConfigFile);
@@ -227,110 +225,79 @@ class Weights {
     const std::vector<int64_t>& actual = place.file->find(place.name)->shape;
     check(actual == shape, "{}: tensor '{}' has the shape {}, but {} asks for {}", place.file->path().string(),
           place.name, json(actual).dump(), kConfigFile, json(shape).dump());
+    int64_t elements = 1;
+    for (const int64_t dim : shape) elements *= dim;
+    find_floats(*place.file, place.name, static_cast<size_t>(elements));
   }
 
-  // GPT-2's classifier is its embedding.
-  void check_tied(const Gpt2Config& config) const {
-    check_shape(kHead, {config.vocab, config.channels});
-    const auto elements = static_cast<size_t>(config.vocab * config.channels);
-    bool same = true;
-    read(kHead, elements, [&](const SafetensorsEntry& head) {
-      read("wte.weight", elements, [&](const SafetensorsEntry& wte) {
-        std::vector<float> a, b;
-        for (size_t begin = 0; same && begin < elements; begin += a.size()) {
-          a.resize(std::min(kPiece, elements - begin));
-          b.resize(a.size());
-          read_floats(head, begin, a);
-          read_floats(wte, begin, b);
-          same = std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
-        }
-      });
-    });
-    check(same, "{}: {} differs from wte.weight; a classifier that is not tied to the embedding is not supported",
-          tensors_.at(kHead).file->path().string(), kHead);
+  bool same_bytes(const std::string& left, const std::string& right) const {
+    const SafetensorsEntry &a = entry(left), &b = entry(right);
+    const bool same = a.dtype == b.dtype && std::ranges::equal(a.data, b.data);
+    drop(a.data);
+    drop(b.data);
+    return same;
   }
 
   std::vector<std::unique_ptr<SafetensorsFile>> files_;
   std::map<std::string, Place> tensors_;
 };
 
-}  // namespace
-
-Gpt2Config read_huggingface_config(const fs::path& directory) {
-  const Gpt2Config config = read_config_file(directory / kConfigFile);
-  Weights(directory).check_complete(config);
-  return config;
-}
-
-namespace {
-
-// Rows of a weight matrix out of the file, which holds it transposed.
-void load_transposed(const SafetensorsEntry& entry, const Tensor& w, Ops& ops) {
-  const int64_t rows = w.shape[0], cols = w.shape[1];
-  const int64_t step = std::max<int64_t>(32, static_cast<int64_t>(kPiece) / cols);
-  std::vector<float> in_file(static_cast<size_t>(step * cols)), values(in_file.size());
-  for (int64_t begin = 0; begin < rows; begin += step) {
-    const int64_t count = std::min(step, rows - begin);
-    for (int64_t c = 0; c < cols; ++c) {
-      const std::span<float> part(in_file.data() + c * count, static_cast<size_t>(count));
-      read_floats(entry, static_cast<size_t>(c * rows + begin), part);
-    }
-    transpose(in_file.data(), cols, count, values.data());
-    ops.upload(w.slice_rows(begin, count), values.data());
+class HuggingFaceSource final : public ModelSource {
+ public:
+  explicit HuggingFaceSource(const fs::path& directory)
+      : directory_(directory), config_(read_config_file(directory / kConfigFile)), weights_(directory) {
+    weights_.check_complete(config_);
   }
-}
 
-// A tensor that the file holds as it lies in memory.
-void load_straight(const SafetensorsEntry& entry, const Tensor& w, Ops& ops) {
-  const Tensor flat(w.data, w.dtype, {w.numel(), 1});
-  std::vector<float> values;
-  for (int64_t begin = 0; begin < w.numel(); begin += static_cast<int64_t>(values.size())) {
-    values.resize(std::min(kPiece, static_cast<size_t>(w.numel() - begin)));
-    read_floats(entry, static_cast<size_t>(begin), values);
-    ops.upload(flat.slice_rows(begin, static_cast<int64_t>(values.size())), values.data());
+  std::string description() const override {
+    return fmt::format("{}: Hugging Face model folder, {}", directory_.string(), name_of(matrix_type(*this)));
   }
-}
+  const Gpt2Config& config() const override { return config_; }
+
+  StoredTensor tensor(const ParamSpec& spec, int64_t layer) const override {
+    const SafetensorsEntry& entry = weights_.entry(param_name(spec, layer));
+    const bool matrix = entry.shape.size() == 2;
+    return {floats_type(entry), matrix ? Shape{entry.shape[0], entry.shape[1]} : Shape{entry.shape[0]}, spec.transposed,
+            entry.data, nullptr};
+  }
+
+  void drop(const StoredTensor& tensor) const override { weights_.drop(tensor.data); }
+
+  std::shared_ptr<const Tokenizer> tokenizer() const override {
+    const bool there = fs::exists(directory_ / "tokenizer.json") || fs::exists(directory_ / "vocab.json");
+    return there ? load_tokenizer(directory_) : nullptr;
+  }
+
+ private:
+  fs::path directory_;
+  Gpt2Config config_;
+  Weights weights_;
+};
 
 }  // namespace
 
-void load_huggingface(const fs::path& directory, Gpt2& model) {
-  const Weights weights(directory);
-  weights.check_complete(model.config());
-  for (const Param& param : model.params()) {
-    const Tensor& w = param.weight;
-    const int64_t rows = param.spec->vocab_rows ? model.config().vocab : w.rows();
-    weights.read(param.name, static_cast<size_t>(rows * w.cols()), [&](const SafetensorsEntry& entry) {
-      if (param.spec->transposed) {
-        load_transposed(entry, w, model.ops());
-      } else {
-        load_straight(entry, w.slice_rows(0, rows), model.ops());
-      }
-    });
-    model.ops().fill(w.slice_rows(rows, w.rows() - rows), 0);  // the padding of the vocabulary
-  }
+std::unique_ptr<ModelSource> open_huggingface(const fs::path& directory) {
+  return std::make_unique<HuggingFaceSource>(directory);
 }
 
-void save_huggingface(const fs::path& directory, const Gpt2& model) {
+void save_huggingface(const fs::path& directory, const ModelSource& source, DType dtype) {
+  const Gpt2Config& config = source.config();
+  // The tensors are written in order, one at a time: the one under way and its reader.
+  StoredTensor stored;
+  std::optional<ElementReader> reader;
   std::vector<SafetensorsTensor> tensors;
-  std::vector<float> values, in_file;  // of one matrix that is transposed on its way
-  for (const Param& param : model.params()) {
-    const auto fill = [&values, &in_file, &model, &param](size_t begin, std::span<std::byte> out) {
-      const Tensor& w = param.weight;
-      if (!param.spec->transposed) {  // without the padding of the vocabulary
-        const Tensor part(w.data + begin, w.dtype, {static_cast<int64_t>(out.size() / sizeof(float))});
-        return model.ops().download(out.data(), part);
-      }
+  for_each_param(config, [&](const ParamSpec& spec, int64_t layer) {
+    const auto fill = [&stored, &reader, &source, &spec, layer, dtype](size_t begin, std::span<std::byte> out) {
       if (begin == 0) {
-        values.resize(static_cast<size_t>(w.numel()));
-        in_file.resize(values.size());
-        model.ops().download(values.data(), w);
-        transpose(values.data(), w.shape[0], w.shape[1], in_file.data());
+        stored = source.tensor(spec, layer);
+        reader.emplace(stored, dtype, spec.transposed);
       }
-      std::memcpy(out.data(), std::as_bytes(std::span(in_file)).data() + begin, out.size());
+      reader->read(out);
+      if (begin + out.size() == bytes_of(dtype, stored.shape.numel())) source.drop(stored);
     };
-    tensors.push_back({std::string(kPrefix) + param.name, DType::f32, file_shape(*param.spec, model.config()), fill});
-  }
-  write_file(directory / kConfigFile, config_text(model.config()));
+    tensors.push_back({file_name(spec, layer), dtype, file_shape(spec, config), fill});
+  });
+  write_file(directory / kConfigFile, config_text(config, dtype));
   write_safetensors(directory / kWeightsFile, tensors, {{"format", "pt"}});
 }
 

@@ -1,13 +1,15 @@
 // llm.c's model files (gpt2_write_to_checkpoint in its train_gpt2.cu): 256 little-endian int32, then the parameters
 // with all layers of a tensor one after another. Version 3 holds f32, version 5 bf16.
-#include <algorithm>
 #include <array>
 #include <cstring>
+#include <memory>
+#include <string>
 #include <vector>
 
 #include "ink/base/check.h"
 #include "ink/base/dtype.h"
 #include "ink/base/file.h"
+#include "ink/format/element_reader.h"
 #include "ink/format/model_io.h"
 #include "ink/format/readers.h"
 
@@ -65,56 +67,50 @@ Header read_header(const MappedFile& file) {
   return header;
 }
 
-// The first elements of a tensor in the file.
-void load_rows(std::span<const std::byte> in_file, bool bf16, const Tensor& rows, Ops& ops) {
-  if (!bf16) return ops.upload(rows, in_file.data());
-  constexpr int64_t kPiece = int64_t{1} << 16;  // elements on their way at a time: they stay in the cache
-  const Tensor flat(rows.data, rows.dtype, {rows.numel(), 1});
-  std::vector<float> values;
-  for (int64_t begin = 0; begin < flat.numel(); begin += kPiece) {
-    values.resize(static_cast<size_t>(std::min(kPiece, flat.numel() - begin)));
-    for (size_t i = 0; i < values.size(); ++i) {
-      uint16_t bits;
-      std::memcpy(&bits, in_file.data() + (static_cast<size_t>(begin) + i) * sizeof bits, sizeof bits);
-      values[i] = bf16_to_f32(bits);
+class LlmcSource final : public ModelSource {
+ public:
+  explicit LlmcSource(const fs::path& path) : file_(path), header_(read_header(file_)) {
+    size_t offset = kHeaderBytes;
+    for (const ParamSpec& spec : gpt2_schema()) {
+      offsets_.push_back(offset);
+      if (spec.in(config())) offset += bytes(spec) * static_cast<size_t>(spec.per_layer ? config().layers : 1);
     }
-    ops.upload(flat.slice_rows(begin, static_cast<int64_t>(values.size())), values.data());
   }
-}
 
-// Calls visit(param) in the file's order.
-template <class Params, class Visit>
-void for_each_in_file_order(Params params, const Visit& visit) {
-  for (const ParamSpec& spec : gpt2_schema()) {
-    for (auto& param : params) {
-      if (param.spec == &spec) visit(param);
-    }
+  std::string description() const override {
+    return fmt::format("{}: llm.c model, {}", file_.path().string(), name_of(dtype()));
   }
-}
+  const Gpt2Config& config() const override { return header_.config; }
+
+  StoredTensor tensor(const ParamSpec& spec, int64_t layer) const override {
+    const auto row = static_cast<size_t>(&spec - gpt2_schema().data());
+    const auto in_file = file_.bytes().subspan(offsets_[row] + bytes(spec) * static_cast<size_t>(layer), bytes(spec));
+    Shape shape = spec.shape(config());
+    if (spec.vocab_rows) shape = {config().vocab, shape[1]};  // without the file's padding
+    return {dtype(), shape, false, in_file.first(bytes_of(dtype(), shape.numel())), nullptr};
+  }
+
+  void drop(const StoredTensor& tensor) const override { file_.drop(tensor.data); }
+
+ private:
+  DType dtype() const { return header_.bf16 ? DType::bf16 : DType::f32; }
+  size_t bytes(const ParamSpec& spec) const { return bytes_of(dtype(), header_.numel(spec)); }
+
+  MappedFile file_;
+  Header header_;
+  std::vector<size_t> offsets_;  // by row of the schema: of its first layer
+};
 
 }  // namespace
 
-Gpt2Config read_llmc_config(const std::filesystem::path& path) { return read_header(MappedFile(path)).config; }
+std::unique_ptr<ModelSource> open_llmc(const fs::path& path) { return std::make_unique<LlmcSource>(path); }
 
-void load_llmc(const std::filesystem::path& path, Gpt2& model) {
-  const MappedFile file(path);
-  const Header header = read_header(file);
-  std::span<const std::byte> rest = file.bytes().subspan(kHeaderBytes);
-  for_each_in_file_order(model.params(), [&](Param& param) {
-    const Tensor& w = param.weight;
-    const auto in_file = rest.first(static_cast<size_t>(header.numel(*param.spec)) * header.element_bytes());
-    const int64_t rows = param.spec->vocab_rows ? header.config.vocab : w.rows();  // without the file's padding
-    load_rows(in_file, header.bf16, w.slice_rows(0, rows), model.ops());
-    model.ops().fill(w.slice_rows(rows, w.rows() - rows), 0);
-    file.drop(in_file);
-    rest = rest.subspan(in_file.size());
-  });
-}
-
-void save_llmc(const std::filesystem::path& path, const Gpt2& model, bool bf16) {
-  const Gpt2Config& config = model.config();
+void save_llmc(const fs::path& path, const ModelSource& source, bool bf16) {
+  const Gpt2Config& config = source.config();
   check(config.eps == Gpt2Config().eps, "{}: llm.c's model files cannot hold a layer norm epsilon of {}", path.string(),
         config.eps);
+  check(config.tied, "{}: llm.c's model files cannot hold a classifier (lm_head.weight) that is not the embedding",
+        path.string());
   std::array<int32_t, kHeaderInts> header{};
   header[0] = kLlmcModelMagic;
   header[1] = bf16 ? kVersionBf16 : kVersionF32;
@@ -125,16 +121,19 @@ void save_llmc(const std::filesystem::path& path, const Gpt2& model, bool bf16) 
   }
   AtomicFile file(path);
   file.write(header.data(), kHeaderBytes);
-  std::vector<float> values;
-  std::vector<uint16_t> narrow;
-  for_each_in_file_order(model.params(), [&](const Param& param) {
-    values.resize(static_cast<size_t>(param.weight.numel()));
-    model.ops().download(values.data(), param.weight);
-    if (!bf16) return file.write(values.data(), values.size() * sizeof(float));
-    narrow.resize(values.size());
-    std::transform(values.begin(), values.end(), narrow.begin(), f32_to_bf16);
-    file.write(narrow.data(), narrow.size() * sizeof(uint16_t));
-  });
+  const DType dtype = bf16 ? DType::bf16 : DType::f32;
+  for (const ParamSpec& spec : gpt2_schema()) {
+    if (!spec.in(config)) continue;
+    for (int64_t layer = 0; layer < (spec.per_layer ? config.layers : 1); ++layer) {
+      const StoredTensor tensor = source.tensor(spec, layer);
+      ElementReader reader(tensor, dtype, false);
+      for (auto piece = reader.next(); !piece.empty(); piece = reader.next()) file.write(piece.data(), piece.size());
+      source.drop(tensor);
+      const int64_t padding = spec.shape(config).numel() - tensor.shape.numel();
+      const std::vector<std::byte> zeros(bytes_of(dtype, padding));
+      file.write(zeros.data(), zeros.size());
+    }
+  }
   file.commit();
 }
 

@@ -1,37 +1,57 @@
-// Models in files: a Hugging Face model directory and llm.c's .bin, read into and written from a Gpt2.
+// Models in files: Hugging Face model directories, llm.c's .bin and GGUF, opened as a ModelSource and written from one.
 #pragma once
 
 #include <cstddef>
 #include <filesystem>
+#include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
+#include "ink/format/model_source.h"
 #include "ink/model/gpt2.h"
 
 namespace ink {
 
-enum class ModelFormat { huggingface, llmc };
+enum class ModelFormat { huggingface, llmc, gguf };
 
-// Whether a file that begins with these bytes means to be an llm.c model.
+// Whether a file that begins with these bytes means to be an llm.c model, or a GGUF file.
 bool is_llmc_model(std::span<const std::byte> bytes);
+bool is_gguf(std::span<const std::byte> bytes);
 
-// What a path holds: a directory with config.json is huggingface, a file with llm.c's magic is llmc. Throws Error for
-// anything else, saying what was found.
+// What a path holds: a directory with config.json is huggingface, a file with llm.c's or GGUF's magic is that. Throws
+// Error for anything else, saying what was found.
 ModelFormat detect_model(const std::filesystem::path& path);
 
-// The dimensions, read without the weights; sizes are checked against the file's.
+// Maps the model's files, whatever the format. Everything about them is checked here: dimensions, names, types, sizes.
+// Throws Error naming file and tensor. The tokenizer is read when it is asked for.
+std::unique_ptr<ModelSource> open_model(const std::filesystem::path& path);
+
+// A model in memory, f32, as long as that lives: views of host memory, copies of a device's. It has no tokenizer.
+std::unique_ptr<ModelSource> model_source(const Gpt2& model);
+
+// The dimensions, with the checks of open_model.
 Gpt2Config read_model_config(const std::filesystem::path& path);
 
-// Reads the weights. The model's config must equal the file's except for a context and vocabulary that the caller
-// chose; those two must match as well. Throws Error naming file, tensor and sizes; the model's weights are then
-// unspecified.
+// Reads the weights, which become f32. The model's config must equal the source's. Throws Error naming file, tensor and
+// sizes; the model's weights are then unspecified.
+void load_weights(const ModelSource& source, Gpt2& model);
 void load_weights(const std::filesystem::path& path, Gpt2& model);
 
-// Writes config.json and model.safetensors (f32, the embedding trimmed to V rows, matrices as transformers stores them)
-// into an existing directory.
-void save_huggingface(const std::filesystem::path& directory, const Gpt2& model);
+// The type of the layers' matrices: the finest, where they differ.
+DType matrix_type(const ModelSource& source);
 
-// Writes an llm.c model file: version 3 (f32) or, with bf16, version 5.
+// The type that holds the values of the whole model without loss in formats that have one type for all tensors and no
+// blocks: the matrices' own, if the tensors stored finer fit into it; else f32.
+DType lossless_type(const ModelSource& source);
+
+// Writes config.json and model.safetensors into an existing directory: the embedding trimmed to V rows, matrices as
+// transformers stores them (in, out), f32, f16 or bf16. Elements of that type are copied as they are.
+void save_huggingface(const std::filesystem::path& directory, const ModelSource& source, DType dtype);
+void save_huggingface(const std::filesystem::path& directory, const Gpt2& model);  // f32
+
+// Writes an llm.c model file: version 3 (f32) or, with bf16, version 5. Throws Error for what the format cannot hold.
+void save_llmc(const std::filesystem::path& path, const ModelSource& source, bool bf16);
 void save_llmc(const std::filesystem::path& path, const Gpt2& model, bool bf16 = false);
 
 }  // namespace ink

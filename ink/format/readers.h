@@ -1,20 +1,19 @@
-// What model_io.cc dispatches to: one pair of functions a format. Private to the room.
+// What open_model dispatches to: one function a format. Private to the room.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
+#include <memory>
 
-#include "ink/model/gpt2.h"
+#include "ink/format/model_source.h"
 
 namespace ink {
 
-// The dimensions, checked against the sizes in the file or folder.
-Gpt2Config read_huggingface_config(const std::filesystem::path& directory);
-Gpt2Config read_llmc_config(const std::filesystem::path& path);
-
-// The weights. The caller has checked that the model has the file's dimensions.
-void load_huggingface(const std::filesystem::path& directory, Gpt2& model);
-void load_llmc(const std::filesystem::path& path, Gpt2& model);
+std::unique_ptr<ModelSource> open_huggingface(const std::filesystem::path& directory);
+std::unique_ptr<ModelSource> open_llmc(const std::filesystem::path& path);
+std::unique_ptr<ModelSource> open_gguf(const std::filesystem::path& path);
 
 inline constexpr int32_t kLlmcModelMagic = 20240326;
+inline constexpr uint32_t kGgufMagic = 0x46554747;  // "GGUF"
 
 }  // namespace ink

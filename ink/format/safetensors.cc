@@ -6,6 +6,7 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <functional>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <string_view>
@@ -14,6 +15,7 @@
 
 #include "ink/base/check.h"
 #include "ink/format/json.h"
+#include "ink/tensor/cast.h"
 
 namespace ink {
 
@@ -170,6 +172,12 @@ const SafetensorsEntry* SafetensorsFile::find(const std::string& name) const {
   return found == entries_.end() ? nullptr : &found->second;
 }
 
+void SafetensorsFile::drop(std::span<const std::byte> data) const {
+  const std::less_equal<> before;
+  const std::span<const std::byte> all = file_.bytes();
+  if (before(all.data(), data.data()) && before(data.data() + data.size(), all.data() + all.size())) file_.drop(data);
+}
+
 const SafetensorsEntry& find_floats(const SafetensorsFile& file, const std::string& name, size_t elements) {
   const SafetensorsEntry* entry = file.find(name);
   const std::string where = file.path().string();
@@ -183,19 +191,13 @@ const SafetensorsEntry& find_floats(const SafetensorsFile& file, const std::stri
   return *entry;
 }
 
+DType floats_type(const SafetensorsEntry& entry) {
+  return entry.dtype == "F32" ? DType::f32 : entry.dtype == "F16" ? DType::f16 : DType::bf16;
+}
+
 void read_floats(const SafetensorsEntry& entry, size_t begin, std::span<float> out) {
-  const bool wide = entry.dtype == "F32", bf16 = entry.dtype == "BF16";
-  const size_t element = wide ? sizeof(float) : sizeof(uint16_t);
-  const std::byte* from = entry.data.subspan(begin * element, out.size() * element).data();
-  if (wide) {
-    if (!out.empty()) std::memcpy(out.data(), from, out.size_bytes());
-    return;
-  }
-  for (size_t i = 0; i < out.size(); ++i) {
-    uint16_t bits;  // the data need not be aligned
-    std::memcpy(&bits, from + i * element, element);
-    out[i] = bf16 ? bf16_to_f32(bits) : f16_to_f32(bits);
-  }
+  const DType dtype = floats_type(entry);
+  to_f32(dtype, entry.data.subspan(begin * block_bytes(dtype), out.size() * block_bytes(dtype)).data(), out);
 }
 
 void read_floats(const SafetensorsFile& file, const std::string& name, std::span<float> out) {

@@ -31,8 +31,9 @@ class SafetensorsFile {
   const fs::path& path() const { return file_.path(); }
   const std::map<std::string, SafetensorsEntry>& entries() const { return entries_; }
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
-  const SafetensorsEntry* find(const std::string& name) const;                // null if absent
-  void drop(const SafetensorsEntry& entry) const { file_.drop(entry.data); }  // as MappedFile's
+  const SafetensorsEntry* find(const std::string& name) const;          // null if absent
+  void drop(const SafetensorsEntry& entry) const { drop(entry.data); }  // as MappedFile's
+  void drop(std::span<const std::byte> data) const;                     // nothing, if it is of another file
 
  private:
   MappedFile file_;
@@ -55,6 +56,7 @@ void write_safetensors(const fs::path& path, std::span<const SafetensorsTensor> 
 
 // A tensor of so many elements that read_floats can read: F32, F16 or BF16. Throws Error if there is none of the name.
 const SafetensorsEntry& find_floats(const SafetensorsFile& file, const std::string& name, size_t elements);
+DType floats_type(const SafetensorsEntry& entry);  // of such a tensor
 // Its elements [begin, begin + out.size()), widened to float.
 void read_floats(const SafetensorsEntry& entry, size_t begin, std::span<float> out);
 // All of them: out holds as many elements. Throws Error as find_floats.
