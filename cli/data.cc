@@ -1,4 +1,4 @@
-// ink data get | prepare | info
+// ink data get | prepare | eval | info
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -12,6 +12,7 @@
 #include "ink/base/check.h"
 #include "ink/base/file.h"
 #include "ink/base/parallel.h"
+#include "ink/data/eval_file.h"
 #include "ink/data/info.h"
 #include "ink/data/prepare.h"
 #include "ink/data/registry.h"
@@ -128,10 +129,27 @@ void add_prepare(CLI::App& data) {
   command.callback([options] { prepare_text(*options); });
 }
 
+void add_eval(CLI::App& data) {
+  CLI::App& command = *data.add_subcommand("eval", "Turn multiple-choice questions into llm.c's eval file");
+  struct Converting {
+    std::string in, out, tokenizer = "gpt2";
+  };
+  const auto o = std::make_shared<Converting>();
+  command.add_option("in", o->in, "Lines of JSON, as HellaSwag's")->required()->type_name("IN.jsonl");
+  command.add_option("out", o->out, "The file to write")->required()->type_name("OUT.bin");
+  command.add_option("--tokenizer", o->tokenizer, "gpt2, byte, or a folder with a tokenizer.json")
+      ->capture_default_str();
+  command.callback([o] {
+    const std::vector<ChoiceExample> examples = read_eval_file(o->in, open_tokenizer(o->tokenizer).get());
+    write_eval_file(o->out, examples);
+    fmt::print("{} examples in {}\n", examples.size(), o->out);
+  });
+}
+
 void add_info(CLI::App& data) {
-  CLI::App& command = *data.add_subcommand("info", "Describe token shards and text files");
+  CLI::App& command = *data.add_subcommand("info", "Describe token shards, eval files and text files");
   const auto paths = std::make_shared<std::vector<std::string>>();
-  command.add_option("files", *paths, "Shards or text files")->required()->type_name("FILE");
+  command.add_option("files", *paths, "Shards, eval files or text files")->required()->type_name("FILE");
   command.callback([paths] {
     for (const std::string& path : *paths) fmt::print("{}", describe_data(path));
   });
@@ -144,6 +162,7 @@ void add_data_command(CLI::App& app) {
   data.require_subcommand(1);
   add_get(data);
   add_prepare(data);
+  add_eval(data);
   add_info(data);
 }
 

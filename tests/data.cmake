@@ -1,5 +1,5 @@
 ink_test(data_test
-  SOURCES data_shard_test.cc data_loader_test.cc data_prepare_test.cc data_registry_test.cc
+  SOURCES data_eval_file_test.cc data_shard_test.cc data_loader_test.cc data_prepare_test.cc data_registry_test.cc
   DEPS ink_data)
 if(CURL_FOUND)
   ink_test(data_download_test SOURCES data_download_test.cc DEPS ink_data)

@@ -6,6 +6,7 @@
 
 #include "ink/base/check.h"
 #include "ink/base/file.h"
+#include "ink/data/eval_file.h"
 #include "ink/data/shard.h"
 
 namespace ink {
@@ -26,11 +27,28 @@ std::string describe_shard(const fs::path& path) {
       tokens.size() > first.size() ? " ..." : "", kShardHeaderBytes + tokens.size_bytes());
 }
 
+std::string describe_eval_file(const MappedFile& file) {
+  const std::vector<ChoiceExample> examples = parse_eval_file(file.bytes(), file.path().string());
+  size_t fewest = SIZE_MAX, most = 0, tokens = 0;
+  for (const ChoiceExample& example : examples) {
+    fewest = std::min(fewest, example.completions.size());
+    most = std::max(most, example.completions.size());
+    tokens += example.context.size();
+    for (const auto& completion : example.completions) tokens += completion.size();
+  }
+  const std::string completions = fewest == most ? fmt::format("{}", most) : fmt::format("{} to {}", fewest, most);
+  return fmt::format(
+      "{}: eval file, multiple choice (llm.c's format, version {})\n  examples  {}\n  choices   {}\n  tokens    {}\n"
+      "  bytes     {}\n",
+      file.path().string(), kEvalVersion, examples.size(), completions, tokens, file.bytes().size());
+}
+
 }  // namespace
 
 std::string describe_data(const fs::path& path) {
   const MappedFile file(path);
   const std::string_view text = file.text();
+  if (is_eval_file(file.bytes())) return describe_eval_file(file);
   if (is_shard(file.bytes()) || path.extension() == ".bin") return describe_shard(path);
   check(text.substr(0, kSniffBytes).find('\0') == std::string_view::npos,
         "{}: neither a token shard nor text (it holds NUL bytes)", path.string());
