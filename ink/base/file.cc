@@ -5,6 +5,9 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#ifdef INK_ASAN
+#include <sanitizer/asan_interface.h>
+#endif
 
 #include <algorithm>
 #include <cerrno>
@@ -68,6 +71,19 @@ void rename_path(const fs::path& from, const fs::path& to) {
   check(::rename(from.c_str(), to.c_str()) == 0, "{}: cannot rename to {}: {}", from.string(), to.string(), reason());
 }
 
+// The last page of a map goes on after the file's end. AddressSanitizer tells reads there if it is told where that is.
+#ifdef INK_ASAN
+size_t tail_of(size_t size) {
+  const auto page = static_cast<size_t>(::sysconf(_SC_PAGE_SIZE));
+  return (page - size % page) % page;
+}
+void guard_tail(const std::byte* data, size_t size) { __asan_poison_memory_region(data + size, tail_of(size)); }
+void release_tail(const std::byte* data, size_t size) { __asan_unpoison_memory_region(data + size, tail_of(size)); }
+#else
+void guard_tail(const std::byte* /*data*/, size_t /*size*/) {}
+void release_tail(const std::byte* /*data*/, size_t /*size*/) {}
+#endif
+
 constexpr std::string_view kTemporarySuffix = ".tmp";
 
 fs::path temporary_sibling(const fs::path& path) {
@@ -88,10 +104,13 @@ MappedFile::MappedFile(const fs::path& path) : path_(path) {
   void* data = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, fd.get(), 0);
   check(data != MAP_FAILED, "{}: cannot map {} bytes: {}", path.string(), size_, reason());
   data_ = static_cast<const std::byte*>(data);
+  guard_tail(data_, size_);
 }
 
 MappedFile::~MappedFile() {
-  if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+  if (data_ == nullptr) return;
+  release_tail(data_, size_);
+  ::munmap(const_cast<std::byte*>(data_), size_);
 }
 
 void MappedFile::drop(std::span<const std::byte> part) const {
