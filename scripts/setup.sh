@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the build needs and is missing; says and does nothing when nothing is.
 #   scripts/setup.sh        the compiler, the build tools and the libraries
-#   scripts/setup.sh --dev  as well the linters of scripts/lint.sh and oneDNN (--ci means the same)
+#   scripts/setup.sh --dev  as well what scripts/lint.sh and scripts/fuzz.sh need, and oneDNN (--ci means the same)
 # Debian 12 and Ubuntu 24.04 (apt), macOS 14 and later (Homebrew). On anything else, install the packages it names by
 # hand and set INK_SKIP_SETUP=1: the scripts that call this one then leave the machine as it is.
 set -euo pipefail
@@ -15,8 +15,8 @@ debian_packages=(
   g++ cmake ninja-build ccache pkg-config ca-certificates libhwy-dev libfmt-dev libtomlplusplus-dev nlohmann-json3-dev
   libcli11-dev libcurl4-openssl-dev libssl-dev libgtest-dev
 )
-# The linters, and a matrix library to test and measure against.
-debian_dev_packages=(clang-format-14 clang-tidy-14 shellcheck git libdnnl-dev)
+# The linters, the compiler that fuzzes, and a matrix library to test and measure against.
+debian_dev_packages=(clang-format-14 clang-tidy-14 shellcheck git clang-14 libclang-rt-14-dev libdnnl-dev)
 # The matrix library is Apple's Accelerate and curl comes with the system.
 brew_formulas=(
   cmake ninja ccache pkgconf highway fmt tomlplusplus nlohmann-json cli11 openssl@3 googletest

@@ -1,0 +1,24 @@
+// Hugging Face model folders. The parts of an input: config.json, the index of shards (empty: there is none), and the
+// file of weights, which both shards of an index stand for.
+#include "fuzz/model_read.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace ink;
+  static const fs::path index = fuzz::folder() / "model.safetensors.index.json";
+  static const fs::path single = fuzz::folder() / "model.safetensors";
+  std::string_view input = fuzz::text_of(data, size);
+  fuzz::put("config.json", fuzz::take_part(input));
+  const std::string_view shards = fuzz::take_part(input);
+  std::error_code ignored;
+  if (shards.empty()) {
+    fs::remove(index, ignored);
+    fuzz::put(single.filename(), input);
+  } else {
+    fs::remove(single, ignored);
+    fuzz::put(index.filename(), shards);
+    fuzz::put("1.safetensors", input);
+    fuzz::put("2.safetensors", input);
+  }
+  fuzz::accepts([&] { fuzz::read_model(fuzz::folder()); });
+  return 0;
+}

@@ -1,0 +1,232 @@
+#!/usr/bin/env python3
+"""Writes the seed corpora of the fuzz targets: small valid files of every kind and variant, and a few that are wrong
+in one place. Only the standard library; inputs that fuzzing found lie beside them and stay.
+
+    fuzz/make_corpus.py
+"""
+import json
+import struct
+from pathlib import Path
+
+CORPUS = Path(__file__).parent / "corpus"
+LAYERS, CHANNELS, CONTEXT, VOCAB = 1, 2, 4, 5
+CONFIG = {"model_type": "gpt2", "activation_function": "gelu_new", "n_ctx": CONTEXT, "n_positions": CONTEXT,
+          "n_embd": CHANNELS, "n_head": 1, "n_inner": None, "n_layer": LAYERS, "vocab_size": VOCAB,
+          "layer_norm_epsilon": 1e-5, "tie_word_embeddings": True}
+ELEMENT_BYTES = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "U8": 1, "BOOL": 1}
+
+
+def put(target, name, *parts):
+    data = b"\0".join(p.encode() if isinstance(p, str) else p for p in parts)
+    path = CORPUS / target / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+
+
+def product(shape):
+    n = 1
+    for dim in shape:
+        n *= dim
+    return n
+
+
+def safetensors(tensors, metadata=None, element="F32"):
+    """tensors: {name: shape or (dtype, shape)}. The bytes of a file."""
+    header, data = {}, b""
+    if metadata:
+        header["__metadata__"] = metadata
+    for name, entry in tensors.items():
+        dtype, shape = entry if isinstance(entry, tuple) else (element, entry)
+        size = product(shape) * ELEMENT_BYTES[dtype]
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(data), len(data) + size]}
+        data += bytes((7 * i) % 61 for i in range(size))
+    return safetensors_of(header, data)
+
+
+def safetensors_of(header, data):
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def gpt2_tensors(prefix="", head=False):
+    c = CHANNELS
+    tensors = {"wte.weight": [VOCAB, c], "wpe.weight": [CONTEXT, c]}
+    for layer in range(LAYERS):
+        for name, shape in {"ln_1.weight": [c], "ln_1.bias": [c], "attn.c_attn.weight": [c, 3 * c],
+                            "attn.c_attn.bias": [3 * c], "attn.c_proj.weight": [c, c], "attn.c_proj.bias": [c],
+                            "ln_2.weight": [c], "ln_2.bias": [c], "mlp.c_fc.weight": [c, 4 * c],
+                            "mlp.c_fc.bias": [4 * c], "mlp.c_proj.weight": [4 * c, c],
+                            "mlp.c_proj.bias": [c]}.items():
+            tensors[f"h.{layer}.{name}"] = shape
+    tensors |= {"ln_f.weight": [c], "ln_f.bias": [c]}
+    tensors = {prefix + name: shape for name, shape in tensors.items()}
+    return tensors | ({"lm_head.weight": [VOCAB, c]} if head else {})
+
+
+def make_safetensors():
+    put("safetensors", "model", safetensors(gpt2_tensors(), {"format": "pt"}))
+    put("safetensors", "types", safetensors({t: (t, [2, 3]) for t in ELEMENT_BYTES}))
+    put("safetensors", "ranks", safetensors({"scalar": [], "empty": [0], "deep": [1, 2, 1, 2, 1, 2]}))
+    put("safetensors", "nothing", safetensors({}))
+    put("safetensors", "huge_header", struct.pack("<Q", 1 << 62) + b"{}")
+    for name, shape, offsets in (("huge_shape", [1 << 62, 8], [0, 8]), ("wrapped_shape", [1 << 32, 1 << 30], [0, 0]),
+                                 ("huge_offset", [2], [(1 << 63) - 8, 1 << 63]), ("backwards", [2], [8, 0])):
+        entry = {"dtype": "F32", "shape": shape, "data_offsets": offsets}
+        put("safetensors", name, safetensors_of({"x": entry}, bytes(8)))
+
+
+def make_huggingface():
+    config = json.dumps(CONFIG)
+    put("config", "plain", config)
+    put("config", "indented", json.dumps(CONFIG | {"architectures": ["GPT2LMHeadModel"], "n_inner": 8}, indent=2))
+    small = {k: CONFIG[k] for k in ("n_positions", "n_embd", "n_head", "n_layer", "vocab_size")}
+    put("config", "least", json.dumps(small))
+    put("config", "n_ctx_only", json.dumps({k: v for k, v in CONFIG.items() if k != "n_positions"}))
+    put("config", "untied", json.dumps(CONFIG | {"tie_word_embeddings": False}))
+    put("config", "large", json.dumps(CONFIG | {"n_layer": 1024, "n_embd": 65536, "vocab_size": 1 << 20}))
+    for element in ("F32", "F16", "BF16"):
+        put("huggingface", element.lower(), config, "", safetensors(gpt2_tensors(), element=element))
+    put("huggingface", "prefix", config, "", safetensors(gpt2_tensors("transformer."), {"format": "pt"}))
+    put("huggingface", "head", config, "", safetensors(gpt2_tensors("transformer.", head=True)))
+    put("huggingface", "untied", json.dumps(CONFIG | {"tie_word_embeddings": False}), "",
+        safetensors(gpt2_tensors(head=True)))
+    masks = {"h.0.attn.bias": ("U8", [1, 1, CONTEXT, CONTEXT]), "h.0.attn.masked_bias": ("F32", [])}
+    put("huggingface", "masks", config, "", safetensors(gpt2_tensors() | masks))
+    for name, files in {"one_shard": ["1.safetensors"], "two_shards": ["1.safetensors", "2.safetensors"]}.items():
+        weights = gpt2_tensors()
+        places = {n: files[i % len(files)] for i, n in enumerate(weights)}
+        put("huggingface", name, config, json.dumps({"metadata": {"total_size": 1}, "weight_map": places}),
+            safetensors(weights))
+
+
+def make_llmc_model():
+    for version, element in ((3, "f"), (5, "H")):
+        for padded in (VOCAB, 8):
+            floats = sum(product(s) for n, s in gpt2_tensors().items() if n != "wte.weight") + padded * CHANNELS
+            dims = (CONTEXT, VOCAB, LAYERS, 1, CHANNELS, padded)
+            header = struct.pack("<256i", 20240326, version, *dims, *[0] * 248)
+            values = struct.pack(f"<{floats}{element}", *[i % 7 for i in range(floats)])
+            put("llmc_model", f"v{version}_padded{padded}", header + values)
+    dims = (1 << 20, 1 << 20, 1024, 1, 65536, 1 << 20)
+    put("llmc_model", "large", struct.pack("<256i", 20240326, 3, *dims, *[0] * 248))
+
+
+def make_shard():
+    def shard(tokens, magic=20240520, version=1, count=None):
+        count = len(tokens) if count is None else count
+        return struct.pack("<256i", magic, version, count, *[0] * 253) + struct.pack(f"<{len(tokens)}H", *tokens)
+    put("shard", "one", shard([50256]))
+    put("shard", "batches", shard([i * 997 % 65536 for i in range(40)]))
+    put("shard", "short", shard(range(7)))
+    put("shard", "lying", shard(range(7), count=2147483647))
+    put("shard", "llama3", shard(range(8), magic=20240801, version=7))
+    put("shard", "text", "To be, or not to be\n")
+
+
+def byte_level_alphabet():
+    """GPT-2's characters for the 256 bytes."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = (b for b in range(256) if b not in printable)
+    table = {b: chr(b) for b in printable} | {b: chr(256 + i) for i, b in enumerate(others)}
+    return [table[b] for b in range(256)]
+
+
+def bpe(merges, special=(), in_pairs=False):
+    """A tokenizer.json of the 256 bytes, merges, and special tokens; its vocabulary and its merges."""
+    tokens = byte_level_alphabet()
+    for left, right in merges:
+        tokens.append(left + right)
+    vocab = {token: i for i, token in enumerate(tokens)}
+    added = [{"id": len(vocab) + i, "content": text, "special": True} for i, text in enumerate(special)]
+    lines = [[left, right] if in_pairs else f"{left} {right}" for left, right in merges]
+    return {"version": "1.0", "added_tokens": added, "normalizer": None,
+            "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "use_regex": bool(merges)},
+            "model": {"type": "BPE", "dropout": None, "ignore_merges": False, "vocab": vocab, "merges": lines}}
+
+
+def compact(value):
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def make_tokenizers():
+    end = "<|endoftext|>"
+    merges = [("a", "b"), ("ab", "ab"), ("Ġ", "t"), ("h", "e"), ("Ġt", "he"), ("abab", "abab"), ("Ã", "©")]
+    put("tokenizer_json", "bytes", compact(bpe([])))
+    put("tokenizer_json", "bpe", compact(bpe(merges, [end])), compact({"eos_token": end}))
+    put("tokenizer_json", "pairs", compact(bpe(merges, [end, "<|endoftext|><|"], in_pairs=True)),
+        compact({"eos_token": {"content": "<|endoftext|><|"}}))
+    whole = bpe(merges)
+    whole["model"]["ignore_merges"] = True
+    whole["model"]["vocab"]["abc"] = len(whole["model"]["vocab"])
+    put("tokenizer_json", "ignore_merges", compact(whole))
+    for name, words in {"char": "abc \n<|>éx漢😀I't", "char_bytes": ["a", "b", "<0xFF>", "<0x80>", "é"]}.items():
+        char = {"added_tokens": [], "normalizer": None,
+                "pre_tokenizer": {"type": "Split", "pattern": {"Regex": "[\\s\\S]"}, "behavior": "Isolated"},
+                "model": {"type": "WordLevel", "vocab": {w: i for i, w in enumerate(words)}, "unk_token": "[UNK]"}}
+        put("tokenizer_json", name, compact(char))
+    put("tokenizer_json", "deep", compact(bpe([])).replace('"version":"1.0"', '"version":' + "[" * 500 + "]" * 500))
+    vocab = bpe(merges)["model"]["vocab"]
+    text = "".join(f"{left} {right}\n" for left, right in merges)
+    put("tokenizer_vocab", "plain", compact(vocab), text)
+    put("tokenizer_vocab", "end", compact(vocab | {end: len(vocab)}), "#version: 0.2\r\n" + text.replace("\n", "\r\n"))
+    put("tokenizer_vocab", "bytes", compact(bpe([])["model"]["vocab"]), "")
+
+
+def make_eval():
+    def evals(examples, longest=None):
+        parts = []
+        for i, (label, *texts) in enumerate(examples):
+            words = [label, len(texts) - 1] + [w for t in texts for w in (len(t), *t)]
+            parts.append(struct.pack(f"<{len(words) + 3}H", 65535, 2 * len(words) + 6, i, *words))
+        longest = max(map(len, parts)) if longest is None else longest
+        return struct.pack("<256i", 20240522, 1, len(parts), longest, *[0] * 252) + b"".join(parts)
+    question = (2, [50256, 1], [2], [3, 4], [5], [6, 7, 8])
+    put("eval_file", "four_choices", evals([question, (0, [9], [1], [2], [3], [4])]))
+    put("eval_file", "one_choice", evals([(0, [1], [2])]))
+    put("eval_file", "lying", evals([question], longest=1 << 30))
+    hellaswag = {"ind": 4, "ctx": "A man is", "label": 3, "endings": ["up.", "down.", "in.", "out."]}
+    put("eval_jsonl", "hellaswag", json.dumps(hellaswag) + "\n\n" + json.dumps(hellaswag | {"label": "0"}) + "\r\n")
+    put("eval_jsonl", "letters", "\ufeff" + json.dumps({"question": "\u00e9?", "choices": ["a", "b"], "answer": "B"}))
+    put("eval_jsonl", "gold", compact({"query": "Q\n", "choices": ["\U0001f600", "b"], "gold": 1}))
+
+
+def make_option_file():
+    put("option_file", "run", 'command = "train"\nmodel = "gpt2"\nlr = 6e-4\nsteps = 1_000\nquiet = true\n'
+        'data = ["a.bin", "b.bin"]\n# a comment\n[sample]\nprompt = """\nO Romeo,\\n"""\nseed = 0x2a\n')
+    put("option_file", "dotted", "a.b.c = 1\n'quoted name' = 'literal'\n[x.y]\nz = { w = 1979-05-27T07:32:00Z }\n")
+    put("option_file", "numbers", "a = inf\nb = -nan\nc = 0b11\nd = -9223372036854775808\ne = 1e400\n[[t]]\n[[t]]\n")
+
+
+def make_trainer():
+    def window(n):
+        return {"window": [1.5] * n, "next": n % 128, "sum": 1.5 * n, "sum_squares": 2.25 * n}
+    tensors = gpt2_tensors()
+    # The model's state in memory order: matrices are (out, in) there, the embedding has 128 rows.
+    state = {}
+    for name, shape in tensors.items():
+        in_memory = [128, CHANNELS] if name == "wte.weight" else shape[::-1] if name.startswith("h.") else shape
+        state["m." + name] = in_memory
+    files = {name: "" for name in ("config.json", "model.safetensors", "trainer.safetensors")}
+    for order, samples in (("sequential", 0), ("batches", 15), ("sequences", 15)):
+        loader = {"order": order, "shard": 0, "sample": 3, "epoch": 2, "offset": 0, "tokens": 32, "data": "",
+                  "sample_tokens": 2, "rng": ""}
+        j = {"version": 1, "step": 3, "optimizer": "adamw", "loader": loader, "loss_outliers": window(3),
+             "norm_outliers": window(128), "smoothed_loss": 2.5, "files": files}
+        orders = {"loader.shard_order": ("I32", [1]), "loader.sample_order": ("I32", [samples])}
+        data = safetensors(state | (orders if samples else {}))
+        if samples:  # the last bytes are the orders: a shard, then the samples in some order
+            values = [0] + [i * 7 % samples for i in range(samples)]
+            data = data[:-4 * len(values)] + struct.pack(f"<{len(values)}i", *values)
+        put("trainer", order, json.dumps(j), data)
+
+
+if __name__ == "__main__":
+    make_safetensors()
+    make_huggingface()
+    make_llmc_model()
+    make_shard()
+    make_tokenizers()
+    make_eval()
+    make_option_file()
+    make_trainer()

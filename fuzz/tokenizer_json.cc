@@ -1,0 +1,12 @@
+// tokenizer.json, and after a NUL byte tokenizer_config.json.
+#include "fuzz/tokenizer_use.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace ink;
+  std::string_view input = fuzz::text_of(data, size);
+  fuzz::put("tokenizer.json", fuzz::take_part(input));
+  fuzz::put("tokenizer_config.json", input.empty() ? "{}" : input);
+  std::shared_ptr<const Tokenizer> tokenizer;
+  if (fuzz::accepts([&] { tokenizer = load_tokenizer(fuzz::folder()); })) fuzz::use_tokenizer(*tokenizer);
+  return 0;
+}
