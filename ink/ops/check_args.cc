@@ -10,6 +10,12 @@ bool is_f32(const Tensor& t, int64_t rows, int64_t cols) {
 
 bool is_f32(const Tensor& t, int64_t numel) { return t.data != nullptr && t.dtype == DType::f32 && t.numel() == numel; }
 
+// Weights of any type, in whole blocks.
+bool is_weights(const Tensor& t, int64_t rows, int64_t cols) {
+  return t.data != nullptr && t.dtype != DType::i32 && t.numel() == rows * cols && t.cols() == cols &&
+         cols % block_of(t.dtype) == 0;
+}
+
 // Indices (numel) in [0, end). Reading them all costs nothing beside the operation itself, and this runs in debug
 // builds only.
 bool is_ids(const Tensor& t, int64_t numel, int64_t end) {
@@ -34,12 +40,13 @@ bool is_attention(const Tensor& qkv, const Tensor& out, const Tensor& lse, int h
 bool fits(const Embed& a) {
   if (a.out.shape.rank() != 3) return false;
   const int64_t batch = a.out.shape[0], time = a.out.shape[1], channels = a.out.shape[2];
-  return is_f32(a.out, batch * time, channels) && is_f32(a.wte, a.wte.rows(), channels) &&
-         is_f32(a.wpe, a.wpe.rows(), channels) && a.wpe.rows() >= time && is_ids(a.tokens, batch * time, a.wte.rows());
+  return is_f32(a.out, batch * time, channels) && is_weights(a.wte, a.wte.rows(), channels) &&
+         is_f32(a.wpe, a.wpe.rows(), channels) && is_ids(a.tokens, batch * time, a.wte.rows()) &&
+         (a.positions ? is_ids(a.positions, batch * time, a.wpe.rows()) : a.wpe.rows() >= time);
 }
 
 bool fits(const EmbedBackward& a) {
-  return fits(Embed{.out = a.dout, .tokens = a.tokens, .wte = a.dwte, .wpe = a.dwpe});
+  return a.dwte.dtype == DType::f32 && fits(Embed{.out = a.dout, .tokens = a.tokens, .wte = a.dwte, .wpe = a.dwpe});
 }
 
 bool fits(const AddLayerNorm& a) {
@@ -59,13 +66,15 @@ bool fits(const AddLayerNormBackward& a) {
 
 bool fits(const Gemm& a) {
   const auto [m, n, k] = dims_of(a);
-  const bool shapes = is_f32(a.a, a.a.rows(), a.a.cols()) && is_f32(a.b, a.b.rows(), a.b.cols()) &&
+  const bool inference = !a.trans_a && !a.accumulate && !a.dgelu_in && !a.dbias;
+  const bool types = a.b.dtype == DType::f32 || (inference && (block_of(a.b.dtype) == 1 || a.trans_b));
+  const bool shapes = is_f32(a.a, a.a.rows(), a.a.cols()) && is_weights(a.b, a.b.rows(), a.b.cols()) &&
                       (a.trans_b ? a.b.cols() : a.b.rows()) == k && is_f32(a.out, m, n) &&
                       (!a.bias || is_f32(a.bias, n)) && is_empty_or_f32(a.gelu_in, m, n) &&
                       is_empty_or_f32(a.dgelu_in, m, n) && (!a.dbias || is_f32(a.dbias, m));
   const bool epilogue = !(a.gelu_in && a.dgelu_in) && !(a.accumulate && (a.gelu_in || a.dgelu_in)) &&
                         !(a.dgelu_in && a.bias) && (!a.dbias || a.trans_a);
-  return m > 0 && n > 0 && k > 0 && shapes && epilogue;
+  return m > 0 && n > 0 && k > 0 && types && shapes && epilogue;
 }
 
 bool fits(const Gelu& a) { return is_f32(a.in, a.in.numel()) && is_f32(a.out, a.in.numel()); }
@@ -90,7 +99,8 @@ bool fits(const CachedAttention& a) {
 
 bool fits(const Classifier& a) {
   const int64_t rows = a.x.rows(), channels = a.x.cols(), padded = a.weight.rows();
-  return is_f32(a.x, rows, channels) && is_f32(a.weight, padded, channels) && a.vocab >= 1 && a.vocab <= padded &&
+  return is_f32(a.x, rows, channels) && is_weights(a.weight, padded, channels) &&
+         (a.weight.dtype == DType::f32 || !a.dx) && a.vocab >= 1 && a.vocab <= padded &&
          is_ids(a.targets, rows, a.vocab) && is_f32(a.losses, rows) && is_f32(a.logits, a.logits.rows(), padded) &&
          a.logits.rows() >= 1 && static_cast<bool>(a.dx) == static_cast<bool>(a.dweight) &&
          is_empty_or_f32(a.dx, rows, channels) && is_empty_or_f32(a.dweight, padded, channels);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <numbers>
@@ -14,12 +15,14 @@
 
 namespace ink::ref {
 
+// positions may be null: 0, 1, ... T - 1 in each row of the batch.
 template <class Real>
-void embed(Real* out, const int32_t* tokens, const Real* wte, const Real* wpe, int64_t B, int64_t T, int64_t C) {
+void embed(Real* out, const int32_t* tokens, const Real* wte, const Real* wpe, int64_t B, int64_t T, int64_t C,
+           const int32_t* positions = nullptr) {
   for (int64_t b = 0; b < B; ++b) {
     for (int64_t t = 0; t < T; ++t) {
-      const int64_t row = b * T + t;
-      for (int64_t c = 0; c < C; ++c) out[row * C + c] = wte[tokens[row] * C + c] + wpe[t * C + c];
+      const int64_t row = b * T + t, position = positions != nullptr ? positions[row] : t;
+      for (int64_t c = 0; c < C; ++c) out[row * C + c] = wte[tokens[row] * C + c] + wpe[position * C + c];
     }
   }
 }
@@ -155,6 +158,57 @@ void gemm(const GemmArgs<Real>& g, const Round& round = {}) {
   }
 }
 
+// A block of a row of floats, or of weights.
+struct QuantizedBlock {
+  float d = 0;
+  int q[32] = {};
+};
+
+inline QuantizedBlock round_to_block(const float* x) {
+  QuantizedBlock block;
+  float largest = 0;
+  for (int i = 0; i < 32; ++i) {
+    if (std::isnan(x[i])) largest = x[i];
+    if (std::abs(x[i]) > largest) largest = std::abs(x[i]);
+  }
+  block.d = largest / 127;
+  const float inverse = 1 / block.d;
+  if (!(inverse > 0) || std::isinf(inverse)) return block;  // nothing to round to, or NaN or infinity, which d keeps
+  for (int i = 0; i < 32; ++i) block.q[i] = static_cast<int>(std::nearbyint(x[i] * inverse));
+  return block;
+}
+
+inline QuantizedBlock read_block(DType type, const std::byte* data) {
+  QuantizedBlock block;
+  block.d = f16_to_f32(static_cast<uint16_t>(static_cast<int>(data[0]) | static_cast<int>(data[1]) << 8));
+  for (int i = 0; i < 32; ++i) {
+    if (type == DType::q8_0) block.q[i] = static_cast<int8_t>(data[2 + i]);
+    if (type == DType::q4_0) block.q[i] = (static_cast<int>(data[2 + i % 16]) >> (i < 16 ? 0 : 4) & 15) - 8;
+  }
+  return block;
+}
+
+// The product of a with rows of blocks, in g.b's place; gelu_in may be out.
+inline void gemm_quantized(const GemmArgs<float>& g, DType type, const std::byte* b) {
+  for (int64_t m = 0; m < g.M; ++m) {
+    std::vector<QuantizedBlock> a;
+    for (int64_t k = 0; k < g.K; k += 32) a.push_back(round_to_block(g.a + m * g.K + k));
+    for (int64_t n = 0; n < g.N; ++n) {
+      float sum = 0;
+      for (int64_t k = 0; k < g.K; k += 32) {
+        const QuantizedBlock& x = a[k / 32];
+        const QuantizedBlock w = read_block(type, b + bytes_of(type, n * g.K + k));
+        int dot = 0;
+        for (int i = 0; i < 32; ++i) dot += x.q[i] * w.q[i];
+        sum = std::fma(static_cast<float>(dot), x.d * w.d, sum);
+      }
+      if (g.bias != nullptr) sum += g.bias[n];
+      if (g.gelu_in != nullptr) g.gelu_in[m * g.N + n] = sum;
+      g.out[m * g.N + n] = g.gelu_in != nullptr ? static_cast<float>(gelu_value(sum)) : sum;
+    }
+  }
+}
+
 template <class Real>
 void attention(Real* out, Real* lse, const Real* qkv, int64_t B, int64_t T, int64_t C, int64_t NH) {
   const int64_t HS = C / NH;
@@ -281,6 +335,16 @@ void attention_backward(Real* dqkv, Real* delta, const Real* dout, const Real* q
   }
 }
 
+// log Σ_{v<vocab} exp(logits[v]).
+template <class Real>
+double log_sum_exp(const Real* logits, int64_t vocab) {
+  double max = -std::numeric_limits<double>::infinity();
+  for (int64_t v = 0; v < vocab; ++v) max = std::max(max, double{logits[v]});
+  double sum = 0;
+  for (int64_t v = 0; v < vocab; ++v) sum += std::exp(logits[v] - max);
+  return max + std::log(sum);
+}
+
 // logits is scratch of one row (Vp); dx and dweight are both null when only the losses are wanted. The columns
 // [vocab, padded) take no part.
 template <class Real, class Round = Exact>
@@ -289,16 +353,12 @@ void classifier(Real* losses, Real* dx, Real* dweight, Real* logits, const Real*
                 bool accumulate, const Round& round = {}) {
   if (dweight != nullptr && !accumulate) std::fill(dweight, dweight + padded * C, Real{0});
   for (int64_t n = 0; n < N; ++n) {
-    double max = -std::numeric_limits<double>::infinity();
     for (int64_t v = 0; v < vocab; ++v) {
       double value = 0;
       for (int64_t c = 0; c < C; ++c) value += round(x[n * C + c]) * round(weight[v * C + c]);
       logits[v] = static_cast<Real>(value);
-      max = std::max(max, double{logits[v]});
     }
-    double sum = 0;
-    for (int64_t v = 0; v < vocab; ++v) sum += std::exp(logits[v] - max);
-    const double lse = max + std::log(sum);
+    const double lse = log_sum_exp(logits, vocab);
     losses[n] = static_cast<Real>(lse - logits[targets[n]]);
     if (dx == nullptr) continue;
     for (int64_t v = 0; v < vocab; ++v) {

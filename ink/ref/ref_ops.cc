@@ -5,13 +5,27 @@
 
 #include "ink/ops/check_args.h"
 #include "ink/ref/kernels.h"
+#include "ink/tensor/cast.h"
 
 namespace ink {
 
+namespace {
+
+// Weights of any type as floats: those that are kept in copy, unless they are floats already.
+const float* floats_of(const Tensor& t, std::vector<float>& copy) {
+  if (t.dtype == DType::f32) return t.f32();
+  copy.resize(static_cast<size_t>(t.numel()));
+  to_f32(t.dtype, t.data, copy);
+  return copy.data();
+}
+
+}  // namespace
+
 void RefOps::embed(const Embed& a) {
   assert(fits(a));
-  ref::embed(a.out.f32(), a.tokens.as<int32_t>(), a.wte.f32(), a.wpe.f32(), a.out.shape[0], a.out.shape[1],
-             a.out.shape[2]);
+  std::vector<float> wte;
+  ref::embed(a.out.f32(), a.tokens.as<int32_t>(), floats_of(a.wte, wte), a.wpe.f32(), a.out.shape[0], a.out.shape[1],
+             a.out.shape[2], a.positions ? a.positions.as<int32_t>() : nullptr);
 }
 
 void RefOps::embed_backward(const EmbedBackward& a) {
@@ -36,8 +50,10 @@ void RefOps::add_layernorm_backward(const AddLayerNormBackward& a) {
 void RefOps::gemm(const Gemm& a) {
   assert(fits(a));
   const auto [m, n, k] = dims_of(a);
+  const bool blocks = block_of(a.b.dtype) > 1;
+  std::vector<float> b;
   const ref::GemmArgs<float> args = {.a = a.a.f32(),
-                                     .b = a.b.f32(),
+                                     .b = blocks ? nullptr : floats_of(a.b, b),
                                      .bias = a.bias.f32(),
                                      .out = a.out.f32(),
                                      .gelu_in = a.gelu_in.f32(),
@@ -49,7 +65,9 @@ void RefOps::gemm(const Gemm& a) {
                                      .M = m,
                                      .N = n,
                                      .K = k};
-  if (products_ == DType::bf16) {
+  if (blocks) {
+    ref::gemm_quantized(args, a.b.dtype, a.b.data);
+  } else if (products_ == DType::bf16) {
     ref::gemm(args, ref::ToBf16());
   } else {
     ref::gemm(args);
@@ -90,6 +108,15 @@ void RefOps::cached_attention(const CachedAttention& a) {
 
 void RefOps::classifier(const Classifier& a) {
   assert(fits(a));
+  if (a.weight.dtype != DType::f32) {
+    for (int64_t n = 0; n < a.x.rows(); ++n) {
+      const Tensor logits = a.logits.slice_rows(0, 1);
+      gemm({.a = a.x.slice_rows(n, 1), .b = a.weight, .out = logits, .trans_b = true});
+      const double lse = ref::log_sum_exp(logits.f32(), a.vocab);
+      a.losses.f32()[n] = static_cast<float>(lse - logits.f32()[a.targets.as<int32_t>()[n]]);
+    }
+    return;
+  }
   const auto run = [&](const auto& round) {
     ref::classifier(a.losses.f32(), a.dx.f32(), a.dweight.f32(), a.logits.f32(), a.x.f32(), a.weight.f32(),
                     a.targets.as<int32_t>(), a.x.rows(), a.x.cols(), a.vocab, a.weight.rows(), a.dloss, a.accumulate,
