@@ -1,19 +1,21 @@
 // Embedding rows: memory traffic only, which the compiler vectorises.
 #include "ink/cpu/kernels.h"
+#include "ink/tensor/cast.h"
 
 namespace ink::cpu {
 
 void embed(ThreadPool& pool, const Embed& a) {
   const int64_t T = a.out.shape[1], C = a.out.shape[2];
   float* out = a.out.f32();
-  const float* wte = a.wte.f32();
   const float* wpe = a.wpe.f32();
   const int32_t* tokens = a.tokens.as<int32_t>();
+  const int32_t* positions = a.positions ? a.positions.as<int32_t>() : nullptr;
   pool.run_range(a.out.rows(), std::max<int64_t>(1, kGrain / C), [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
-      const float* token = wte + tokens[row] * C;
-      const float* position = wpe + row % T * C;
-      for (int64_t c = 0; c < C; ++c) out[row * C + c] = token[c] + position[c];
+      float* const to = out + row * C;
+      const float* position = wpe + (positions != nullptr ? positions[row] : row % T) * C;
+      to_f32(a.wte.dtype, a.wte.data + bytes_of(a.wte.dtype, tokens[row] * C), {to, static_cast<size_t>(C)});
+      for (int64_t c = 0; c < C; ++c) to[c] += position[c];
     }
   });
 }

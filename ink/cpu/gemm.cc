@@ -49,27 +49,29 @@ void pack_a(const Gemm& g, const Stage& s, float* packed, float* scratch, int64_
   add_column_sums(g.dbias.f32() + m, g.a.f32() + s.k_start * lda + m, s.k, lda, count);
 }
 
-// Rows of memory that a panel of b is packed from.
+// Rows of memory that a panel of b is packed from: elements of b's type, the stride in bytes.
 struct Source {
-  const float* data = nullptr;
+  const std::byte* data = nullptr;
   int64_t rows = 0, cols = 0, stride = 0;
 };
 
 Source panel_source(const Gemm& g, int64_t k, int64_t k_size, int64_t n, int64_t cols) {
-  const int64_t ldb = g.b.cols();
-  return g.trans_b ? Source{.data = g.b.f32() + n * ldb + k, .rows = cols, .cols = k_size, .stride = ldb}
-                   : Source{.data = g.b.f32() + k * ldb + n, .rows = k_size, .cols = cols, .stride = ldb};
+  const int64_t ldb = g.b.cols(), start = g.trans_b ? n * ldb + k : k * ldb + n;
+  return {.data = g.b.data + bytes_of(g.b.dtype, start),
+          .rows = g.trans_b ? cols : k_size,
+          .cols = g.trans_b ? k_size : cols,
+          .stride = static_cast<int64_t>(bytes_of(g.b.dtype, ldb))};
 }
 
 // One of so many parts of what will be packed next: some rows of a panel of columns, or some columns of one of rows.
-HWY_INLINE Fetch fetch_part(const Source& s, bool rows_of_columns, int64_t part, int64_t parts) {
+HWY_INLINE Fetch fetch_part(const Gemm& g, const Source& s, int64_t part, int64_t parts) {
   if (s.data == nullptr) return {};
-  if (!rows_of_columns) {
+  if (!g.trans_b) {
     const int64_t begin = s.rows * part / parts, end = s.rows * (part + 1) / parts;
     return {s.data + begin * s.stride, s.stride, end - begin};
   }
-  const int64_t pairs = divide_up(s.cols, Fetch::kFloats);
-  return {s.data + pairs * part / parts * Fetch::kFloats, s.stride, s.rows};
+  const int64_t pairs = divide_up(static_cast<int64_t>(bytes_of(g.b.dtype, s.cols)), Fetch::kBytes);
+  return {s.data + pairs * part / parts * Fetch::kBytes, s.stride, s.rows};
 }
 
 // What stays the same from tile to tile of a strip.
@@ -84,10 +86,14 @@ int64_t cols_at(const Strip& strip, int64_t n) { return std::min(kTileCols, stri
 
 // Packs the columns that start at n. scratch: two panels, of which the first is returned.
 const float* pack_b(const StripPart& part, int64_t n, float* scratch) {
-  const auto& [g, s, strip, k, k_size] = part;
-  const Source source = panel_source(g, s.k_start + k, k_size, n, cols_at(strip, n));
+  const Gemm& g = part.g;
+  const Stage& s = part.s;
+  const int64_t cols = cols_at(part.strip, n), k_size = part.k_size;
+  const Source source = panel_source(g, s.k_start + part.k, k_size, n, cols);
   float* const floats = s.packed == Packed::bf16_pairs ? scratch + s.k_block * kTileCols : scratch;
-  (g.trans_b ? pack_b_rows : pack_b_columns)(floats, source.data, source.stride, k_size, cols_at(strip, n));
+  with_elements(g.b.dtype, source.data, [&]<class T>(const T* b) HWY_ATTR {
+    (g.trans_b ? pack_b_rows<T> : pack_b_columns<T>)(floats, b, g.b.cols(), k_size, cols);
+  });
   convert_panel(s.packed, scratch, floats, k_size, kTileCols);
   return scratch;
 }
@@ -124,7 +130,10 @@ void multiply_tile(const StripPart& part, const float* packed_a, int64_t p, cons
   HWY_ALIGN float edge[kTileRows * kTileCols];
   multiply(depth, a, packed_b, edge, kTileCols, false, fetch);
   for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t i = 0; i < cols; ++i) c[r * N + i] = (add ? c[r * N + i] : 0) + edge[r * kTileCols + i];
+    for (int64_t i = 0; i < cols; ++i) {
+      const float sum = edge[r * kTileCols + i];
+      c[r * N + i] = add ? c[r * N + i] + sum : sum;
+    }
   }
 }
 
@@ -138,7 +147,7 @@ void multiply_strip(const Gemm& g, const Stage& s, const float* packed_a, float*
       const float* packed_b = pack_b(part, n, scratch);
       const Source next = next_source(part, n);
       for (int64_t i = 0; i < panels; ++i) {
-        multiply_tile(part, packed_a, strip.p_begin + i, packed_b, n, fetch_part(next, g.trans_b, i, panels));
+        multiply_tile(part, packed_a, strip.p_begin + i, packed_b, n, fetch_part(g, next, i, panels));
       }
       if (last) finish_tile(g, {.m = s.m_start + m, .n = n, .rows = rows, .cols = cols_at(strip, n)});
     }
@@ -169,7 +178,9 @@ Packed packed_as(DType products) {
 bool has_bf16_instructions() { return packed_as(DType::bf16) == Packed::bf16_pairs; }
 
 void gemm(ThreadPool& pool, GemmEngine& engine, const Gemm& g) {
-  if (engine.library != nullptr) return gemm_by_library(pool, *engine.library, g);
+  if (block_of(g.b.dtype) > 1) return gemm_quantized(pool, engine, g);
+  if (engine.library != nullptr && g.b.dtype == DType::f32) return gemm_by_library(pool, *engine.library, g);
+  if (engine.products == DType::f32 && has_few_rows(g)) return gemm_few_rows(pool, engine, g);
   const GemmDims dims = dims_of(g);
   const int64_t M = dims.m, N = dims.n, K = dims.k;
   const TileSize tile = HWY_DYNAMIC_DISPATCH(tile_size)();

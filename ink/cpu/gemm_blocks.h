@@ -3,11 +3,15 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 
 namespace ink::cpu {
 
 constexpr int64_t divide_up(int64_t size, int64_t step) { return (size + step - 1) / step; }
+
+// With no more rows of a than these, memory sets the pace of a product, and packing b would only hold it up.
+constexpr int64_t kMostFewRows = 16;
 
 // The tile of sums that an instruction set's registers hold.
 struct TileSize {
@@ -22,23 +26,22 @@ constexpr int64_t even_step(int64_t size, int64_t largest, int64_t unit) {
 // Memory to be fetched while something else is computed: two cache lines at each of count places, stride apart. Only
 // asked for, never read: an address beyond its memory, or none, does no harm, but is no pointer either.
 struct Fetch {
-  static constexpr int64_t kFloats = 32;  // in two lines
+  static constexpr int64_t kBytes = 128;  // two lines
 
   Fetch() = default;
-  Fetch(const float* data, int64_t stride_floats, int64_t places)
-      : address(reinterpret_cast<uintptr_t>(data)), stride(stride_floats * kFloatBytes), count(places) {}
+  Fetch(const std::byte* data, int64_t stride_bytes, int64_t places)
+      : address(reinterpret_cast<uintptr_t>(data)), stride(static_cast<uintptr_t>(stride_bytes)), count(places) {}
 
   // Asks for one place and goes on to the next, if there is one.
   void step() {
     // NOLINTBEGIN(performance-no-int-to-ptr): an address that may lie outside of any object is no pointer
     __builtin_prefetch(reinterpret_cast<const void*>(address));
-    __builtin_prefetch(reinterpret_cast<const void*>(address + kFloats / 2 * kFloatBytes));
+    __builtin_prefetch(reinterpret_cast<const void*>(address + kBytes / 2));
     // NOLINTEND(performance-no-int-to-ptr)
     address += --count > 0 ? stride : 0;
   }
 
  private:
-  static constexpr uintptr_t kFloatBytes = sizeof(float);
   uintptr_t address = 0, stride = 0;
   int64_t count = 0;
 };
@@ -61,10 +64,12 @@ struct GemmBlocks {
   int64_t strip, strips;     // columns of a task, and how many such
   int64_t m_parts;           // tasks that share the rows of a strip
 
-  // Only the shape decides where k is cut, so the bits are the same for any number of threads.
+  // Only k itself decides where it is cut: the bits are the same for any number of threads, and of rows.
+  static constexpr int64_t depth_of(int64_t k) { return even_step(k, 512, 8); }
+
   GemmBlocks(int64_t m, int64_t n, int64_t k, const TileSize& tile, int threads) {
-    constexpr int64_t kDepth = 512, kStageRows = 1024, kStageElements = 512 * 1024, kStripPanels = 8;
-    k_block = even_step(k, kDepth, 8);
+    constexpr int64_t kStageRows = 1024, kStageElements = 512 * 1024, kStripPanels = 8;
+    k_block = depth_of(k);
     m_stage = even_step(m, kStageRows, 1);
     k_stage = std::clamp<int64_t>(kStageElements / (m_stage * k_block), 1, divide_up(k, k_block)) * k_block;
     const int64_t panels = divide_up(n, tile.cols), wanted = 16 * threads;

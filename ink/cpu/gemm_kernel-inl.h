@@ -42,19 +42,23 @@ void pack_columns(float* out, const float* a, int64_t lda, int64_t k) {
 }
 
 // out(k,kTileCols) = b(k rows, cols), zeros beyond cols.
-inline void pack_b_columns(float* out, const float* b, int64_t ldb, int64_t k, int64_t cols) {
-  if (cols == kTileCols) {
-    for (int64_t i = 0; i < k; ++i) std::memcpy(out + i * kTileCols, b + i * ldb, kTileCols * sizeof(float));
-    return;
-  }
-  for (int64_t i = 0; i < k; ++i) {
-    std::copy_n(b + i * ldb, cols, out + i * kTileCols);
-    std::fill(out + i * kTileCols + cols, out + (i + 1) * kTileCols, 0.0f);
+template <class T>
+void pack_b_columns(float* out, const T* b, int64_t ldb, int64_t k, int64_t cols) {
+  const Full d;
+  for (int64_t i = 0; i < k; ++i, b += ldb, out += kTileCols) {
+    if (cols == kTileCols) {
+      HWY_UNROLL(4) for (int v = 0; v < kTileVectors; ++v) {
+        hn::Store(load_floats(d, b + v * kLanes), d, out + v * kLanes);
+      }
+    } else {
+      for (int64_t n = 0; n < kTileCols; ++n) out[n] = n < cols ? widen(b[n]) : 0;
+    }
   }
 }
 
 // out(k,kTileCols) = b(cols rows, k)ᵀ, zeros beyond cols.
-inline void pack_b_rows(float* out, const float* b, int64_t ldb, int64_t k, int64_t cols) {
+template <class T>
+void pack_b_rows(float* out, const T* b, int64_t ldb, int64_t k, int64_t cols) {
   transpose(b, cols, k, ldb, out, kTileCols);
   if (cols == kTileCols) return;
   for (int64_t i = 0; i < k; ++i) std::fill(out + i * kTileCols + cols, out + (i + 1) * kTileCols, 0.0f);

@@ -27,7 +27,11 @@ struct GemmEngine {
 };
 void gemm(ThreadPool& pool, GemmEngine& engine, const Gemm& g);
 bool has_bf16_instructions();  // that gemm uses for bf16 products
+// What gemm is made of besides its own kernels.
 void gemm_by_library(ThreadPool& pool, const SgemmLibrary& library, const Gemm& a);
+bool has_few_rows(const Gemm& g);
+void gemm_few_rows(ThreadPool& pool, GemmEngine& engine, const Gemm& g);   // the same bits, for b too large to pack
+void gemm_quantized(ThreadPool& pool, GemmEngine& engine, const Gemm& g);  // b of q8_0, q4_0
 
 void gelu(ThreadPool& pool, const Gelu& a);
 void attention(ThreadPool& pool, ScratchSlots& slots, const Attention& a);

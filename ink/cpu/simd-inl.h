@@ -11,6 +11,8 @@
 
 #include <cstdint>
 
+#include "ink/cpu/stored.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace ink::cpu::HWY_NAMESPACE {
 
@@ -52,6 +54,43 @@ HWY_INLINE float sum_vectors(int64_t n, const F& f) {
 constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(Full()));
 constexpr bool kFewRegisters = HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_SSE4;  // 16 instead of 32
 
+// A vector of floats from what is stored, widened exactly.
+template <class D>
+HWY_INLINE hn::Vec<D> load_floats(D d, const float* from) {
+  return hn::LoadU(d, from);
+}
+template <class D>
+HWY_INLINE hn::Vec<D> load_floats(D d, const BF16* from) {
+  const hn::RebindToUnsigned<D> du;
+  const hn::Rebind<uint16_t, D> half;
+  return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(du, hn::LoadU(half, &from->bits))));
+}
+template <class D>
+HWY_INLINE hn::Vec<D> load_floats(D d, const F16* from) {
+#if HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_SSE4
+  // By hand: Highway's way without instructions takes infinity for a number. The exponent moves to its place in a float
+  // and is then corrected by a product, which normalises subnormal numbers too.
+  const hn::RebindToUnsigned<D> du;
+  const hn::Rebind<uint16_t, D> half;
+  const auto bits = hn::PromoteTo(du, hn::LoadU(half, &from->bits));
+  const auto magnitude = hn::ShiftLeft<13>(hn::And(bits, hn::Set(du, 0x7fff)));
+  const auto number = hn::Mul(hn::BitCast(d, magnitude), hn::Set(d, 0x1p112f));
+  const auto special = hn::Or(hn::BitCast(d, magnitude), hn::BitCast(d, hn::Set(du, 0x7f800000)));
+  const auto is_number = hn::Lt(hn::BitCast(d, magnitude), hn::BitCast(d, hn::Set(du, 0x7c00u << 13)));
+  const auto sign = hn::BitCast(d, hn::ShiftLeft<16>(hn::And(bits, hn::Set(du, 0x8000))));
+  return hn::Or(hn::IfThenElse(is_number, number, special), sign);
+#else
+  const hn::Rebind<hwy::float16_t, D> half;
+  return hn::PromoteTo(d, hn::LoadU(half, reinterpret_cast<const hwy::float16_t*>(from)));
+#endif
+}
+template <class D>
+HWY_INLINE hn::Vec<D> load_floats(D d, const int8_t* from) {
+  const hn::RebindToSigned<D> di;
+  const hn::Rebind<int8_t, D> bytes;
+  return hn::ConvertTo(d, hn::PromoteTo(di, hn::LoadU(bytes, from)));
+}
+
 #if HWY_TARGET != HWY_SCALAR
 // v[j], j < 4, become: in block q the four rows' elements 4·q + j, the rows being four vectors.
 template <class D, class V = hn::Vec<D>>
@@ -68,12 +107,12 @@ HWY_INLINE void transpose_blocks_of_four(D d, V (&v)[4]) {
 }
 
 // out = inᵀ, a square of as many rows as d has lanes (4, 8 or 16), rows any distance apart.
-template <class D>
-HWY_INLINE void transpose_lanes(D d, const float* in, int64_t in_row, float* out, int64_t out_row) {
+template <class D, class T>
+HWY_INLINE void transpose_lanes(D d, const T* in, int64_t in_row, float* out, int64_t out_row) {
   constexpr int kGroups = static_cast<int>(hn::MaxLanes(d)) / 4;
   hn::Vec<D> v[kGroups][4];
   HWY_UNROLL(4) for (int g = 0; g < kGroups; ++g) {
-    HWY_UNROLL(4) for (int r = 0; r < 4; ++r) v[g][r] = hn::LoadU(d, in + (4 * g + r) * in_row);
+    HWY_UNROLL(4) for (int r = 0; r < 4; ++r) v[g][r] = load_floats(d, in + (4 * g + r) * in_row);
     transpose_blocks_of_four(d, v[g]);
   }
   // Now the blocks: block q of group g belongs in block g of row 4·q + j.
@@ -98,8 +137,9 @@ HWY_INLINE void transpose_lanes(D d, const float* in, int64_t in_row, float* out
 }
 #endif
 
-// out(cols,rows) = in(rows,cols)ᵀ, rows any distance apart.
-HWY_INLINE void transpose(const float* in, int64_t rows, int64_t cols, int64_t in_row, float* out, int64_t out_row) {
+// out(cols,rows) = in(rows,cols)ᵀ, widened, rows any distance apart.
+template <class T>
+HWY_INLINE void transpose(const T* in, int64_t rows, int64_t cols, int64_t in_row, float* out, int64_t out_row) {
   int64_t done = 0;
 #if HWY_TARGET != HWY_SCALAR
   const auto squares = [&](auto d) HWY_ATTR {
@@ -110,7 +150,7 @@ HWY_INLINE void transpose(const float* in, int64_t rows, int64_t cols, int64_t i
         transpose_lanes(d, in + r * in_row + c, in_row, out + c * out_row + r, out_row);
       }
       for (int64_t c = whole; c < cols; ++c) {
-        for (int64_t i = r; i < r + size; ++i) out[c * out_row + i] = in[i * in_row + c];
+        for (int64_t i = r; i < r + size; ++i) out[c * out_row + i] = widen(in[i * in_row + c]);
       }
     }
     done = end;
@@ -119,7 +159,7 @@ HWY_INLINE void transpose(const float* in, int64_t rows, int64_t cols, int64_t i
   squares(hn::CappedTag<float, 4>());
 #endif
   for (int64_t r = done; r < rows; ++r) {
-    for (int64_t c = 0; c < cols; ++c) out[c * out_row + r] = in[r * in_row + c];
+    for (int64_t c = 0; c < cols; ++c) out[c * out_row + r] = widen(in[r * in_row + c]);
   }
 }
 
