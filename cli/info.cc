@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "cli/commands.h"
+#include "cli/line_editor.h"
 #include "cli/options.h"
 #include "ink/base/system.h"
 #include "ink/data/download.h"
@@ -32,6 +33,8 @@ void print_program() {
   print_row("--isa", fmt::format("{}", fmt::join(instruction_sets(), ", ")));
   fmt::print("\ndownloads\n");
   print_row("data sets", download_library());
+  fmt::print("\nprompts\n");
+  print_row("line editor", line_editor());
   fmt::print("\nmodels\n");
   for (const Preset& preset : presets()) print_row(preset.name, preset.description);
   fmt::print("\ntokenizers\n");

@@ -76,6 +76,8 @@ inline void add_sampler_options(CLI::App& command, SamplerOptions& options) {
   add("--temperature", options.temperature, "Flattens (above 1) or sharpens the distribution; 0: greedy");
   add("--top-k", options.top_k, "Only the k most likely tokens; 0: all");
   add("--top-p", options.top_p, "Only the most likely tokens that reach this probability; 1: all");
+  add("--min-p", options.min_p, "Only tokens at least this fraction as likely as the likeliest; 0: all");
+  add("--repetition-penalty", options.repetition_penalty, "Above 1: what came before becomes less likely");
 }
 
 }  // namespace ink

@@ -9,14 +9,17 @@
 
 #include <atomic>
 #include <csignal>
+#include <functional>
 #include <thread>
+#include <utility>
 
 namespace ink {
 
 class StopSignals {
  public:
-  // Make it before any other thread: threads inherit the blocked signals.
-  StopSignals() {
+  // Make it before any other thread: threads inherit the blocked signals. before_end is called, from another thread,
+  // when a signal is about to end the program.
+  explicit StopSignals(std::function<void()> before_end = {}) : before_end_(std::move(before_end)) {
     sigemptyset(&signals_);
     sigaddset(&signals_, SIGINT);
     sigaddset(&signals_, SIGTERM);
@@ -37,6 +40,11 @@ class StopSignals {
 
   // Until then a signal ends the program at once, as if it were not caught.
   void start() { started_ = true; }
+  // From then on a signal ends the program again; those requested are forgotten.
+  void pause() {
+    started_ = false;
+    requested_ = false;
+  }
 
   // True from the first signal after start() on. The second one ends the program at once.
   const std::atomic<bool>& requested() const { return requested_; }
@@ -46,6 +54,7 @@ class StopSignals {
     int signal = 0;
     while (sigwait(&signals_, &signal) == 0 && !done_) {
       if (!started_ || requested_.exchange(true)) {
+        if (before_end_) before_end_();
         std::signal(signal, SIG_DFL);
         pthread_sigmask(SIG_UNBLOCK, &signals_, nullptr);
         std::raise(signal);
@@ -53,6 +62,7 @@ class StopSignals {
     }
   }
 
+  std::function<void()> before_end_;
   sigset_t signals_{};
   sigset_t before_{};
   std::atomic<bool> started_{false};

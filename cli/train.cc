@@ -168,8 +168,8 @@ void run_train(const CLI::App& command, TrainCommand& t) {
   Trainer trainer(t.train, *device.ops, device.pool, [&](const std::string& line) { progress.note(line); });
   const Gpt2& model = trainer.model();
   if (t.train.dry_run) {
-    // The program, its libraries and the tokenizer: all of it is there by now.
-    const size_t program = peak_memory(), needed = model.plan().bytes() + program;
+    // The program, its libraries and the tokenizer, which are there by now, and what samples are made in.
+    const size_t program = peak_memory() + trainer.sampling_bytes(), needed = model.plan().bytes() + program;
     fmt::print("{}", model.plan().report(program));
     check(needed <= device.ops->memory(), "the run needs {}, the machine has {}", human_bytes(needed),
           human_bytes(device.ops->memory()));

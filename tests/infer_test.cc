@@ -14,6 +14,7 @@
 #include "ink/infer/generator.h"
 #include "ink/infer/model.h"
 #include "ink/infer/sampler.h"
+#include "ink/infer/weights.h"
 #include "tests/model_helpers.h"
 #include "tests/temp_dir.h"
 
@@ -141,6 +142,83 @@ TEST(Sampler, WithoutAnyNumberTheFirstIdIsTaken) {
   }
 }
 
+TEST(Sampler, MinPKeepsWhatIsLikelyBesideTheLikeliest) {
+  const std::vector<float> logits = {std::log(0.5f), std::log(0.3f), std::log(0.15f), std::log(0.05f)};
+  EXPECT_EQ(drawn({.min_p = 0.2f}, logits), (std::set<int32_t>{0, 1, 2}));
+  EXPECT_EQ(drawn({.min_p = 0.5f}, logits), (std::set<int32_t>{0, 1}));
+  EXPECT_EQ(drawn({.min_p = 1}, logits), (std::set<int32_t>{0}));
+  EXPECT_EQ(drawn({.top_k = 2, .min_p = 0.2f}, logits), (std::set<int32_t>{0, 1}));
+}
+
+TEST(Sampler, TheRepetitionPenaltyPushesSeenTokensDown) {
+  const std::vector<float> logits = {2, 1.5f, -1, -1.5f};
+  Sampler greedy({.temperature = 0, .repetition_penalty = 2}, 4);
+  EXPECT_EQ(greedy.next(logits), 0);
+  EXPECT_EQ(greedy.next(logits, std::vector<int32_t>{0}), 1);           // 2 / 2 < 1.5
+  EXPECT_EQ(greedy.next(logits, std::vector<int32_t>{0, 0, 0, 1}), 0);  // once each: 1 and 0.75
+  const std::vector<float> negative = {-1, -1.5f};
+  Sampler two({.temperature = 0, .repetition_penalty = 2}, 2);
+  EXPECT_EQ(two.next(negative, std::vector<int32_t>{0}), 1);  // -1 · 2 < -1.5
+  EXPECT_EQ(two.next(negative), 0);                           // nothing is left behind
+  EXPECT_EQ(two.next(negative, std::vector<int32_t>{7}), 0);  // an id beyond those that are drawn
+}
+
+TEST(Sampler, BiasIsAddedToTheLogits) {
+  const std::vector<float> logits = {0, 1, 2};
+  EXPECT_EQ(draw({.temperature = 0, .logit_bias = {{0, 3.0f}}}, logits, 1), std::vector<int32_t>{0});
+  EXPECT_EQ(draw({.temperature = 0, .logit_bias = {{2, -INFINITY}}}, logits, 1), std::vector<int32_t>{1});
+  EXPECT_EQ(drawn({.logit_bias = {{0, 100.0f}}}, logits), (std::set<int32_t>{0}));
+  EXPECT_EQ(drawn({.logit_bias = {{1, -INFINITY}}}, logits), (std::set<int32_t>{0, 2}));
+  EXPECT_THROW(Sampler({.logit_bias = {{3, 1.0f}}}, 3), UsageError);
+  EXPECT_THROW(Sampler({.logit_bias = {{-1, 1.0f}}}, 3), UsageError);
+}
+
+TEST(Logprobs, AreOfTheModelsDistribution) {
+  const std::vector<float> logits = {std::log(0.1f), std::log(0.4f) + 3, NAN, std::log(0.4f) + 3, std::log(0.2f)};
+  const double total = 0.3 + 0.8 * std::exp(3.0);
+  const std::vector<TokenLogprob> p = logprobs(logits, 4, 3);
+  ASSERT_EQ(p.size(), 4u);
+  EXPECT_EQ(p[0].id, 4);
+  EXPECT_NEAR(p[0].logprob, std::log(0.2 / total), 1e-5);
+  EXPECT_EQ(p[1].id, 1);  // of equals the lower id
+  EXPECT_EQ(p[2].id, 3);
+  EXPECT_EQ(p[3].id, 4);
+  EXPECT_NEAR(p[1].logprob, std::log(0.4 * std::exp(3.0) / total), 1e-5);
+  EXPECT_EQ(logprobs(logits, 0, 9).size(), 6u);
+  EXPECT_EQ(logprobs(logits, 0, 0).size(), 1u);
+}
+
+TEST(StopStrings, EndTheTextBeforeTheFirst) {
+  StopStrings stops({"END", "", "stop"});
+  EXPECT_EQ(stops.push("some text E"), "some text ");
+  EXPECT_EQ(stops.push("N"), "");
+  EXPECT_EQ(stops.push("X st"), "ENX ");
+  EXPECT_EQ(stops.push("oEND and stop"), "sto");
+  EXPECT_TRUE(stops.found());
+  EXPECT_EQ(stops.push("more"), "");
+  EXPECT_EQ(stops.finish(), "");
+}
+
+TEST(StopStrings, WhatWasHeldBackComesAtTheEnd) {
+  StopStrings stops({"\n\nUser:"});
+  EXPECT_EQ(stops.push("a\n\nUs"), "a");
+  EXPECT_FALSE(stops.found());
+  EXPECT_EQ(stops.finish(), "\n\nUs");
+  StopStrings none({});
+  EXPECT_EQ(none.push("text"), "text");
+}
+
+TEST(StopStrings, HoweverTheTextIsCut) {
+  const std::string text = "aab aaab aaaab aaaaab";
+  for (size_t cut = 1; cut < text.size(); ++cut) {
+    StopStrings stops({"aaaab", "b aaaaaX"});
+    std::string out;
+    for (size_t i = 0; i < text.size(); i += cut) out += stops.push(text.substr(i, cut));
+    EXPECT_EQ(out + stops.finish(), "aab aaab ") << cut;
+    EXPECT_TRUE(stops.found());
+  }
+}
+
 TEST(Sampler, RefusesOptionsOutOfRange) {
   const auto refused = [](const SamplerOptions& options, std::string_view option) {
     expect_error([&] { options.validate(); }, {option});
@@ -153,6 +231,11 @@ TEST(Sampler, RefusesOptionsOutOfRange) {
   refused({.top_p = 0}, "--top-p");
   refused({.top_p = 1.01f}, "--top-p");
   refused({.top_p = kNan}, "--top-p");
+  refused({.min_p = -0.1f}, "--min-p");
+  refused({.min_p = 1.1f}, "--min-p");
+  refused({.repetition_penalty = 0}, "--repetition-penalty");
+  refused({.repetition_penalty = INFINITY}, "--repetition-penalty");
+  refused({.logit_bias = {{0, NAN}}}, "--logit-bias");
   SamplerOptions{.temperature = 0, .top_k = 0, .top_p = 1}.validate();
 }
 
@@ -215,30 +298,36 @@ class Generate : public testing::TestWithParam<const char*> {
  protected:
   ThreadPool pool_{2};
   std::unique_ptr<Ops> ops_ = make_ops(GetParam(), pool_);
-  std::unique_ptr<Gpt2> model_ = make_model(*ops_, {.batch = 1, .context = 0});
+  std::unique_ptr<Gpt2> gpt2_ = make_model(*ops_, {.batch = 1, .context = 0});
+  std::unique_ptr<Gpt2Inference> model_ =
+      std::make_unique<Gpt2Inference>(load_inference_weights(model_source(*gpt2_), *ops_), InferenceOptions{}, *ops_);
 
   std::vector<int32_t> generated(const GenerateOptions& options, std::vector<int32_t> ids = {3}, int32_t end = -1) {
-    const int64_t added = generate(*model_, options, end, ids, [](int32_t) { return true; });
+    const int64_t added = generate(*model_, options, end, ids, [](const GeneratedToken&) { return true; });
     ids.erase(ids.begin(), ids.end() - added);
     return ids;
   }
 };
 
-TEST_P(Generate, GreedyFollowsTheLogitsOfTheLastContextTokens) {
+TEST_P(Generate, GreedyFollowsTheLogitsOfTheTokensInTheContext) {
   std::vector<int32_t> ids = {1, 2, 3};
   std::vector<int32_t> told;
-  const GenerateOptions options = {.max_tokens = 30, .sampler = {.temperature = 0}};  // the context is 12
-  EXPECT_EQ(generate(*model_, options, -1, ids, [&](int32_t id) { return told.push_back(id), true; }), 30);
+  const GenerateOptions options = {.max_tokens = 30, .sampler = {.temperature = 0}};
+  EXPECT_EQ(
+      generate(*model_, options, -1, ids, [&](const GeneratedToken& token) { return told.push_back(token.id), true; }),
+      30);
   ASSERT_EQ(ids.size(), 33u);
   EXPECT_EQ(told, std::vector<int32_t>(ids.begin() + 3, ids.end()));
-  const int64_t vocab = model_->config().vocab, context = model_->config().context;
+  const int64_t vocab = model_->config().vocab;
   std::vector<float> logits(static_cast<size_t>(vocab));
+  size_t begin = 0;  // the context is 12; when it is full the last 6 are kept
   for (size_t i = 3; i < ids.size(); ++i) {
-    const int64_t t = std::min<int64_t>(static_cast<int64_t>(i), context), last = t - 1;
-    model_->logits(std::span(ids).subspan(i - static_cast<size_t>(t), static_cast<size_t>(t)), 1, t,
-                   std::span(&last, 1), logits);
+    if (i - begin > 12) begin = i - 6;
+    const auto t = static_cast<int64_t>(i - begin), last = t - 1;
+    gpt2_->logits(std::span(ids).subspan(begin, i - begin), 1, t, std::span(&last, 1), logits);
     EXPECT_EQ(ids[i], std::max_element(logits.begin(), logits.end()) - logits.begin()) << "token " << i;
   }
+  EXPECT_EQ(model_->cache().free_pages(), model_->cache().pages());  // given back
 }
 
 TEST_P(Generate, APromptLongerThanTheContextWorks) {
@@ -270,8 +359,24 @@ TEST_P(Generate, StopsAtTheEndOfText) {
 TEST_P(Generate, StopsWhenTheCallerSaysSo) {
   std::vector<int32_t> ids = {3};
   int calls = 0;
-  EXPECT_EQ(generate(*model_, {.max_tokens = 40}, -1, ids, [&](int32_t) { return ++calls < 4; }), 4);
+  EXPECT_EQ(generate(*model_, {.max_tokens = 40}, -1, ids, [&](const GeneratedToken&) { return ++calls < 4; }), 4);
   EXPECT_EQ(ids.size(), 5u);
+}
+
+TEST_P(Generate, TellsLogprobsWhenAsked) {
+  std::vector<int32_t> ids = {3};
+  const auto count = [&](int64_t logprobs, size_t expected) {
+    const GenerateOptions options = {.max_tokens = 3, .sampler = {.temperature = 0}, .logprobs = logprobs};
+    generate(*model_, options, -1, ids, [&](const GeneratedToken& token) {
+      EXPECT_EQ(token.logprobs.size(), expected);
+      // Greedy: the chosen token is the likeliest too.
+      for (size_t i = 0; i < std::min<size_t>(expected, 2); ++i) EXPECT_EQ(token.logprobs[i].id, token.id);
+      return true;
+    });
+  };
+  count(-1, 0);
+  count(0, 1);
+  count(4, 5);
 }
 
 TEST_P(Generate, NoTokensAreZeroTokens) { EXPECT_TRUE(generated({.max_tokens = 0}).empty()); }
@@ -313,23 +418,26 @@ TEST_F(LoadModel, GivesWeightsAndTokenizer) {
   EXPECT_EQ(loaded.tokenizer->name(), "byte");
   EXPECT_EQ(loaded.model->config(), config_);
   const auto original = make_model(*ops_, {}, config_);
-  for (size_t i = 0; i < original->params().size(); ++i) {
-    EXPECT_EQ(values_of(*loaded.model, loaded.model->params()[i].weight),
-              values_of(*original, original->params()[i].weight));
-  }
-  EXPECT_EQ(load_model(folder, *ops_, 3).model->options().context, 3);
-  expect_error([&] { load_model(folder, *ops_, 9); }, {"9"});
+  const std::vector<int32_t> ids = {7, 200, 3};
+  const int64_t last = 2;
+  std::vector<float> logits(256), expected(256);
+  const Gpt2Inference::Tokens tokens = {loaded.model->cache().add(), ids};
+  loaded.model->forward(std::span(&tokens, 1), logits);
+  original->logits(ids, 1, 3, std::span(&last, 1), expected);
+  for (size_t i = 0; i < logits.size(); ++i) EXPECT_NEAR(logits[i], expected[i], 1e-5f) << i;
+  EXPECT_EQ(load_model(folder, *ops_, {.context = 3}).model->options().context, 3);
+  expect_error([&] { load_model(folder, *ops_, {.context = 9}); }, {"9"});
 }
 
 TEST_F(LoadModel, ATokenizerMayBeNamed) {
   const fs::path folder = save(nullptr);
   expect_error([&] { load_model(folder, *ops_); }, {folder.string(), "--tokenizer"});
-  EXPECT_EQ(load_model(folder, *ops_, 0, "byte").tokenizer->name(), "byte");
+  EXPECT_EQ(load_model(folder, *ops_, {}, "byte").tokenizer->name(), "byte");
   const fs::path beside = dir_ / "tokenizer";
   make_directories(beside);
   make_char_tokenizer("abc")->save(beside);
-  EXPECT_EQ(load_model(folder, *ops_, 0, beside.string()).tokenizer->vocab_size(), 3);
-  EXPECT_THROW(load_model(folder, *ops_, 0, "bite"), UsageError);
+  EXPECT_EQ(load_model(folder, *ops_, {}, beside.string()).tokenizer->vocab_size(), 3);
+  EXPECT_THROW(load_model(folder, *ops_, {}, "bite"), UsageError);
 }
 
 TEST_F(LoadModel, RefusesATokenizerLargerThanTheModel) {

@@ -76,7 +76,7 @@ TEST_F(TrainingRun, ItsCheckpointGeneratesText) {
   const LoadedModel loaded = load_model(resolve_model_path(o.out), *ops);
   std::vector<int32_t> ids;
   loaded.tokenizer->encode("the ", ids);
-  EXPECT_EQ(generate(*loaded.model, {.max_tokens = 30}, -1, ids, [](int32_t) { return true; }), 30);
+  EXPECT_EQ(generate(*loaded.model, {.max_tokens = 30}, -1, ids, [](const GeneratedToken&) { return true; }), 30);
   EXPECT_TRUE(loaded.tokenizer->decode(ids).starts_with("the "));
 }
 

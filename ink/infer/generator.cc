@@ -7,23 +7,54 @@
 
 namespace ink {
 
-int64_t generate(Gpt2& model, const GenerateOptions& options, int32_t end_of_text, std::vector<int32_t>& ids,
-                 const std::function<bool(int32_t id)>& token) {
+namespace {
+
+// A sequence of a model's cache that follows a growing text.
+class Window {
+ public:
+  explicit Window(Gpt2Inference& model) : model_(model), sequence_(model.cache().add()) {}
+  ~Window() { model_.cache().remove(sequence_); }
+  Window(const Window&) = delete;
+  Window& operator=(const Window&) = delete;
+
+  // The logits (vocab) after the last of ids, of which all but the new ones were there at the last call.
+  void advance(std::span<const int32_t> ids, std::span<float> logits) {
+    const auto context = static_cast<size_t>(model_.cache().context());
+    size_t fresh = ids.size() - seen_;
+    if (static_cast<size_t>(model_.cache().length(sequence_)) + fresh > context) {
+      // The positions of all that is kept change, and with them their keys and values.
+      model_.cache().truncate(sequence_, 0);
+      fresh = std::min(ids.size(), seen_ == 0 ? context : std::max<size_t>(1, context / 2));
+    }
+    const Gpt2Inference::Tokens tokens = {sequence_, ids.last(fresh)};
+    model_.forward(std::span(&tokens, 1), logits);
+    seen_ = ids.size();
+  }
+
+ private:
+  Gpt2Inference& model_;
+  int32_t sequence_;
+  size_t seen_ = 0;
+};
+
+}  // namespace
+
+int64_t generate(Gpt2Inference& model, const GenerateOptions& options, int32_t end_of_text, std::vector<int32_t>& ids,
+                 const std::function<bool(const GeneratedToken& token)>& token) {
   check(!ids.empty(), "the prompt is empty; give at least one token");
   const int64_t vocab = model.config().vocab;
   const int64_t drawn = options.vocab > 0 ? std::min(options.vocab, vocab) : vocab;
-  const auto window = static_cast<size_t>(model.options().context);
   Sampler sampler(options.sampler, drawn);
   std::vector<float> logits(static_cast<size_t>(vocab));
+  const std::span<const float> known = std::span(logits).first(static_cast<size_t>(drawn));
+  Window window(model);
   int64_t added = 0;
   while (added < options.max_tokens) {
-    const size_t t = std::min(ids.size(), window);
-    const std::span<const int32_t> seen(ids.data() + ids.size() - t, t);
-    const int64_t last_row = static_cast<int64_t>(t) - 1;
-    model.logits(seen, 1, static_cast<int64_t>(t), std::span(&last_row, 1), logits);
-    const int32_t next = sampler.next(std::span(logits).first(static_cast<size_t>(drawn)));
-    if (options.stop_at_end_of_text && next == end_of_text) break;
-    ids.push_back(next);
+    window.advance(ids, logits);
+    GeneratedToken next = {.id = sampler.next(known, ids), .logprobs = {}};
+    if (options.stop_at_end_of_text && next.id == end_of_text) break;
+    if (options.logprobs >= 0) next.logprobs = logprobs(known, next.id, options.logprobs);
+    ids.push_back(next.id);
     ++added;
     if (!token(next)) break;
   }
@@ -66,5 +97,33 @@ std::string Utf8Stream::push(std::string_view bytes) {
 }
 
 std::string Utf8Stream::finish() { return std::exchange(pending_, {}); }
+
+StopStrings::StopStrings(std::vector<std::string> stops) : stops_(std::move(stops)) {
+  std::erase_if(stops_, [](const std::string& stop) { return stop.empty(); });
+}
+
+std::string StopStrings::push(std::string_view text) {
+  if (found_) return "";
+  pending_ += text;
+  size_t end = std::string::npos;
+  for (const std::string& stop : stops_) end = std::min(end, pending_.find(stop));
+  found_ = end != std::string::npos;
+  if (!found_) {
+    end = pending_.size();
+    for (const std::string& stop : stops_) {
+      // The longest end of the text that begins this string.
+      for (size_t n = std::min(stop.size() - 1, pending_.size()); n > 0; --n) {
+        if (!pending_.ends_with(std::string_view(stop).substr(0, n))) continue;
+        end = std::min(end, pending_.size() - n);
+        break;
+      }
+    }
+  }
+  std::string certain = pending_.substr(0, end);
+  pending_.erase(0, end);
+  return certain;
+}
+
+std::string StopStrings::finish() { return found_ ? "" : std::exchange(pending_, {}); }
 
 }  // namespace ink

@@ -3,6 +3,7 @@
 #include "ink/base/check.h"
 #include "ink/base/file.h"
 #include "ink/format/model_io.h"
+#include "ink/infer/weights.h"
 
 namespace ink {
 
@@ -16,21 +17,20 @@ std::shared_ptr<const Tokenizer> find_tokenizer(const fs::path& model, int64_t v
   return vocab == kGpt2Vocab ? make_gpt2_tokenizer() : nullptr;
 }
 
-LoadedModel load_model(const fs::path& path, Ops& ops, int64_t context, const std::string& tokenizer) {
-  const Gpt2Config config = read_model_config(path);
+std::shared_ptr<const Tokenizer> find_tokenizer(const ModelSource& source) {
+  std::shared_ptr<const Tokenizer> own = source.tokenizer();
+  return own != nullptr ? own : find_tokenizer({}, source.config().vocab);
+}
+
+LoadedModel load_model(const fs::path& path, Ops& ops, const InferenceOptions& options, const std::string& tokenizer) {
+  const std::shared_ptr<const ModelSource> source = open_model(path);
+  const int64_t vocab = source->config().vocab;
   LoadedModel loaded;
-  if (tokenizer.empty()) {
-    loaded.tokenizer = find_tokenizer(path, config.vocab);
-  } else {
-    loaded.tokenizer = open_tokenizer(tokenizer);
-  }
-  check(loaded.tokenizer != nullptr, "{}: no tokenizer.json beside the model; name one with --tokenizer",
-        path.string());
-  check(loaded.tokenizer->vocab_size() <= config.vocab, "{}: the tokenizer has {} tokens, the model only {}",
-        path.string(), loaded.tokenizer->vocab_size(), config.vocab);
-  loaded.model = std::make_unique<Gpt2>(config, Gpt2Options{.batch = 1, .context = context}, ops);
-  loaded.model->allocate();
-  load_weights(path, *loaded.model);
+  loaded.tokenizer = tokenizer.empty() ? find_tokenizer(*source) : open_tokenizer(tokenizer);
+  check(loaded.tokenizer != nullptr, "{}: no tokenizer with the model; name one with --tokenizer", path.string());
+  check(loaded.tokenizer->vocab_size() <= vocab, "{}: the tokenizer has {} tokens, the model only {}", path.string(),
+        loaded.tokenizer->vocab_size(), vocab);
+  loaded.model = std::make_unique<Gpt2Inference>(load_inference_weights(source, ops), options, ops);
   return loaded;
 }
 

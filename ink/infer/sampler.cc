@@ -3,10 +3,16 @@
 #include <algorithm>
 #include <cassert>
 #include <cmath>
+#include <limits>
+#include <numeric>
 
 #include "ink/base/check.h"
 
 namespace ink {
+
+namespace {
+constexpr float kNever = -std::numeric_limits<float>::infinity();
+}
 
 void SamplerOptions::validate() const {
   if (!(temperature >= 0) || std::isinf(temperature)) {
@@ -14,32 +20,61 @@ void SamplerOptions::validate() const {
   }
   if (top_k < 0) throw UsageError(fmt::format("--top-k {}: must be 0 (all tokens) or above", top_k));
   if (!(top_p > 0 && top_p <= 1)) throw UsageError(fmt::format("--top-p {}: must be above 0 and at most 1", top_p));
+  if (!(min_p >= 0 && min_p <= 1)) throw UsageError(fmt::format("--min-p {}: must be from 0 (off) to 1", min_p));
+  if (!(repetition_penalty > 0) || std::isinf(repetition_penalty)) {
+    throw UsageError(fmt::format("--repetition-penalty {}: must be above 0; 1 is none", repetition_penalty));
+  }
+  for (const auto& [id, bias] : logit_bias) {
+    if (std::isnan(bias) || bias == -kNever) throw UsageError(fmt::format("--logit-bias {}={}: no number", id, bias));
+  }
 }
 
 Sampler::Sampler(const SamplerOptions& options, int64_t vocab) : options_(options), rng_(options.seed) {
   options.validate();
-  candidates_.resize(static_cast<size_t>(vocab));
+  for (const auto& [id, bias] : options.logit_bias) {
+    if (id < 0 || id >= vocab) {
+      throw UsageError(fmt::format("--logit-bias {}={}: the tokens are 0 to {}", id, bias, vocab - 1));
+    }
+  }
+  logits_.resize(static_cast<size_t>(vocab));
+  candidates_.resize(logits_.size());
+  marked_.resize(logits_.size());
 }
 
-int32_t Sampler::next(std::span<const float> logits) {
-  assert(logits.size() == candidates_.size());
-  const auto logit = [&](size_t i) { return std::isnan(logits[i]) ? -INFINITY : logits[i]; };
-  size_t best = 0;
-  for (size_t i = 1; i < logits.size(); ++i) {
-    if (logit(i) > logit(best)) best = i;
+// logits_ = logits after penalty and bias.
+void Sampler::adjust(std::span<const float> logits, std::span<const int32_t> seen) {
+  std::ranges::transform(logits, logits_.begin(), [](float x) { return std::isnan(x) ? kNever : x; });
+  if (options_.repetition_penalty != 1) {
+    for (const int32_t id : seen) {
+      const auto i = static_cast<size_t>(id);
+      if (i >= logits_.size() || marked_[i]) continue;  // once, however often it was seen
+      marked_[i] = true;
+      logits_[i] = logits_[i] > 0 ? logits_[i] / options_.repetition_penalty : logits_[i] * options_.repetition_penalty;
+    }
+    for (const int32_t id : seen) {
+      if (static_cast<size_t>(id) < marked_.size()) marked_[static_cast<size_t>(id)] = false;
+    }
   }
-  if (options_.temperature == 0) return static_cast<int32_t>(best);
-  const float random = rng_.uniform();
-  if (std::isinf(logit(best))) return static_cast<int32_t>(best);  // certain; or nothing is possible: the first id
+  for (const auto& [id, bias] : options_.logit_bias) logits_[static_cast<size_t>(id)] += bias;
+}
 
-  for (size_t i = 0; i < logits.size(); ++i) {
-    candidates_[i] = {std::exp((logit(i) - logit(best)) / options_.temperature), static_cast<int32_t>(i)};
+int32_t Sampler::next(std::span<const float> logits, std::span<const int32_t> seen) {
+  assert(logits.size() == logits_.size());
+  adjust(logits, seen);
+  const auto best = static_cast<size_t>(std::ranges::max_element(logits_) - logits_.begin());
+  return options_.temperature == 0 ? static_cast<int32_t>(best) : draw(best);
+}
+
+int32_t Sampler::draw(size_t best) {
+  const float random = rng_.uniform();
+  if (std::isinf(logits_[best])) return static_cast<int32_t>(best);  // certain; or nothing is possible: the first id
+  for (size_t i = 0; i < logits_.size(); ++i) {
+    candidates_[i] = {std::exp((logits_[i] - logits_[best]) / options_.temperature), static_cast<int32_t>(i)};
   }
   // Sorting is needed only to cut; uncut sampling walks the ids in order.
   size_t kept = candidates_.size();
   if (options_.top_k > 0) kept = std::min(kept, static_cast<size_t>(options_.top_k));
-  const bool cut = kept < candidates_.size() || options_.top_p < 1;
-  if (cut) {
+  if (kept < candidates_.size() || options_.top_p < 1 || options_.min_p > 0) {
     const auto likelier = [](const Candidate& a, const Candidate& b) {
       return a.probability != b.probability ? a.probability > b.probability : a.id < b.id;
     };
@@ -56,6 +91,9 @@ int32_t Sampler::next(std::span<const float> logits) {
     kept = std::max<size_t>(1, nucleus);
     total = reached;
   }
+  if (options_.min_p > 0) {  // the likeliest has probability 1 here
+    while (kept > 1 && candidates_[kept - 1].probability < options_.min_p) total -= candidates_[--kept].probability;
+  }
   const double target = random * total;
   double reached = 0;
   for (size_t i = 0; i < kept; ++i) {
@@ -63,6 +101,29 @@ int32_t Sampler::next(std::span<const float> logits) {
     if (target < reached) return candidates_[i].id;
   }
   return candidates_[kept - 1].id;  // rounding
+}
+
+std::vector<TokenLogprob> logprobs(std::span<const float> logits, int32_t chosen, int64_t top) {
+  const auto logit = [&](int32_t id) {
+    const float x = logits[static_cast<size_t>(id)];
+    return std::isnan(x) ? kNever : x;
+  };
+  float max = kNever;
+  for (const float x : logits) max = std::max(max, x);  // NaN is never the larger
+  double sum = 0;
+  for (const float x : logits) sum += std::isnan(x) ? 0 : std::exp(double{x} - max);
+  const double log_sum = max + std::log(sum);
+  std::vector<int32_t> ids(logits.size());
+  std::iota(ids.begin(), ids.end(), 0);
+  const auto count = std::min(top, static_cast<int64_t>(ids.size()));
+  std::partial_sort(ids.begin(), ids.begin() + count, ids.end(),
+                    [&](int32_t a, int32_t b) { return logit(a) != logit(b) ? logit(a) > logit(b) : a < b; });
+  std::vector<TokenLogprob> result = {{chosen, static_cast<float>(logit(chosen) - log_sum)}};
+  for (int64_t i = 0; i < count; ++i) {
+    const int32_t id = ids[static_cast<size_t>(i)];
+    result.push_back({id, static_cast<float>(logit(id) - log_sum)});
+  }
+  return result;
 }
 
 }  // namespace ink

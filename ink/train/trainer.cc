@@ -11,6 +11,7 @@
 #include "ink/base/check.h"
 #include "ink/format/model_io.h"
 #include "ink/infer/generator.h"
+#include "ink/infer/weights.h"
 
 namespace ink {
 
@@ -160,6 +161,15 @@ void Trainer::validate(const std::atomic<bool>& stop, Progress& progress) {
   progress.validation(step_, last_validation_loss_);
 }
 
+// No more than a sample needs: there is a whole training run in memory beside it.
+InferenceOptions Trainer::sampling_options() const {
+  return {.context = std::min(model_->options().context, 1 + options_.sample_tokens), .rows = 16};
+}
+
+size_t Trainer::sampling_bytes() const {
+  return options_.sample_every > 0 ? Gpt2Inference::bytes(model_->config(), sampling_options()) : 0;
+}
+
 void Trainer::sample(const std::atomic<bool>& stop, Progress& progress) {
   GenerateOptions generation = {.max_tokens = options_.sample_tokens, .sampler = options_.sampler};
   generation.sampler.seed = uint64_t{options_.seed} + static_cast<uint64_t>(step_);
@@ -167,7 +177,9 @@ void Trainer::sample(const std::atomic<bool>& stop, Progress& progress) {
   const size_t prompt = ids.size();
   const int32_t end = tokenizer_ != nullptr ? tokenizer_->end_of_text().value_or(-1) : -1;
   if (tokenizer_ != nullptr) generation.vocab = tokenizer_->vocab_size();
-  generate(*model_, generation, end, ids, [&](int32_t) { return !stop; });
+  const std::shared_ptr<const ModelSource> source = model_source(*model_);
+  Gpt2Inference inference(load_inference_weights(source, ops_), sampling_options(), ops_);
+  generate(inference, generation, end, ids, [&](const GeneratedToken&) { return !stop; });
   if (stop) return;
   const std::span<const int32_t> generated = std::span(ids).subspan(prompt);
   const std::string text =

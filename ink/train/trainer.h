@@ -12,6 +12,7 @@
 #include "ink/base/parallel.h"
 #include "ink/data/loader.h"
 #include "ink/model/gpt2.h"
+#include "ink/model/gpt2_inference.h"
 #include "ink/ops/ops.h"
 #include "ink/text/tokenizer.h"
 #include "ink/train/checkpoint.h"
@@ -39,6 +40,9 @@ class Trainer {
   // when a loss or gradient is not finite, naming step and tensor; checkpoints are then left as they are.
   void run(const std::atomic<bool>& stop, Progress& progress);
 
+  // What samples take beside the model, while they are made.
+  size_t sampling_bytes() const;
+
   double last_validation_loss() const { return last_validation_loss_; }  // NaN if there was none
 
  private:
@@ -53,6 +57,7 @@ class Trainer {
   void load_or_init();
   void validate(const std::atomic<bool>& stop, Progress& progress);
   void sample(const std::atomic<bool>& stop, Progress& progress);
+  InferenceOptions sampling_options() const;
   void checkpoint();
   StepReport step();
   [[noreturn]] void fail_non_finite(double loss, double norm) const;
