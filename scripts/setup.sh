@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Installs what the build needs and is missing; says and does nothing when nothing is.
 #   scripts/setup.sh        the compiler, the build tools and the libraries
-#   scripts/setup.sh --dev  as well what scripts/lint.sh and scripts/fuzz.sh need, and oneDNN (--ci means the same)
+#   scripts/setup.sh --dev  as well what scripts/lint.sh and scripts/fuzz.sh need, and oneDNN
+#   scripts/setup.sh --readers  as well build/readers: Python programs that read our files in tests (scripts/readers.sh)
+#   scripts/setup.sh --ci   all of these
 # Debian 12 and Ubuntu 24.04 (apt), macOS 14 and later (Homebrew). On anything else, install the packages it names by
 # hand and set INK_SKIP_SETUP=1: the scripts that call this one then leave the machine as it is.
 set -euo pipefail
@@ -13,20 +15,24 @@ fail() {
 
 debian_packages=(
   g++ cmake ninja-build ccache pkg-config ca-certificates libhwy-dev libfmt-dev libtomlplusplus-dev nlohmann-json3-dev
-  libcli11-dev libcurl4-openssl-dev libssl-dev libgtest-dev
+  libcli11-dev libcurl4-openssl-dev libssl-dev libgtest-dev libonnx-dev libprotobuf-dev
 )
 # The linters, the compiler that fuzzes, and a matrix library to test and measure against.
 debian_dev_packages=(clang-format-14 clang-tidy-14 shellcheck git clang-14 libclang-rt-14-dev libdnnl-dev)
+# What the Python programs stand on: PyTorch without a graphics card's libraries, which PyPI's brings along.
+debian_readers_packages=(python3-venv python3-torch)
 # The matrix library is Apple's Accelerate and curl comes with the system.
 brew_formulas=(
-  cmake ninja ccache pkgconf highway fmt tomlplusplus nlohmann-json cli11 openssl@3 googletest
+  cmake ninja ccache pkgconf highway fmt tomlplusplus nlohmann-json cli11 openssl@3 googletest onnx protobuf
 )
 
-dev=no
+dev=no readers=no
 for option in "$@"; do
   case $option in
-    --dev | --ci) dev=yes ;;
-    *) echo "setup: unknown option $option; usage: scripts/setup.sh [--dev]" >&2 && exit 2 ;;
+    --dev) dev=yes ;;
+    --readers) readers=yes ;;
+    --ci) dev=yes readers=yes ;;
+    *) echo "setup: unknown option $option; usage: scripts/setup.sh [--dev] [--readers] [--ci]" >&2 && exit 2 ;;
   esac
 done
 [[ -z ${INK_SKIP_SETUP:-} ]] || exit 0
@@ -41,10 +47,10 @@ missing_debian_packages() {
   echo "${missing[*]-}"
 }
 
-setup_debian() {
-  local wanted=("${debian_packages[@]}") missing as_root=(env)
-  [[ $dev == no ]] || wanted+=("${debian_dev_packages[@]}")
-  read -ra missing <<<"$(missing_debian_packages "${wanted[@]}")"
+# Installs the packages named that are missing.
+install_debian_packages() {
+  local missing as_root=(env)
+  read -ra missing <<<"$(missing_debian_packages "$@")"
   [[ ${#missing[@]} -gt 0 ]] || return 0
 
   if [[ $EUID -ne 0 ]]; then
@@ -57,6 +63,15 @@ setup_debian() {
   "${as_root[@]}" update </dev/null || fail "apt-get update failed; check the network and the package sources"
   "${as_root[@]}" install --yes --no-install-recommends --no-remove "${missing[@]}" </dev/null >/dev/null ||
     fail "apt-get could not install: ${missing[*]} (known to work on Debian 12 and Ubuntu 24.04)"
+}
+
+setup_debian() {
+  local wanted=("${debian_packages[@]}") package
+  [[ $dev == no ]] || wanted+=("${debian_dev_packages[@]}")
+  install_debian_packages "${wanted[@]}"
+  [[ $readers == yes ]] || return 0
+  # Tests skip without them: one that cannot be had is no failure.
+  for package in "${debian_readers_packages[@]}"; do (install_debian_packages "$package") || true; done
 }
 
 setup_macos() {
@@ -82,3 +97,4 @@ elif command -v apt-get >/dev/null && command -v dpkg-query >/dev/null; then
 else
   fail "no apt-get or Homebrew here; install by hand, then set INK_SKIP_SETUP=1 (Debian's names): ${debian_packages[*]}"
 fi
+[[ $readers == no ]] || "$(dirname "${BASH_SOURCE[0]}")/readers.sh"
