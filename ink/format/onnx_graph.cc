@@ -45,9 +45,9 @@ class GraphBuilder {
     inputs_and_shapes();
     Name x = embed();
     for (layer_ = 0; layer_ < config_.layers; ++layer_) {
-      const Name att = attention(layer_norm("ln_1", x));
+      const Name att = attention(narrow(layer_norm("ln_1", x)));
       x = node("Add", {x, wide(linear("attn.c_proj", att))}, scoped("attn/residual"));
-      const Name fc = gelu(linear("mlp.c_fc", layer_norm("ln_2", x)));
+      const Name fc = gelu(linear("mlp.c_fc", narrow(layer_norm("ln_2", x))));
       x = node("Add", {x, wide(linear("mlp.c_proj", fc))}, scoped("mlp/residual"));
     }
     layer_ = -1;
@@ -255,7 +255,7 @@ class GraphBuilder {
   }
 
   Name attention(const Name& x) {
-    const Name qkv = linear("attn.c_attn", narrow(x));
+    const Name qkv = linear("attn.c_attn", x);
     const std::vector<Name> parts =
         node("Split", {qkv}, std::vector{scoped("q"), scoped("k"), scoped("v")}, {{"axis", int64_t{1}}});
     const Name k = with_past(heads(parts[1]), "key");
