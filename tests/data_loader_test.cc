@@ -225,6 +225,9 @@ TEST_F(LoaderTest, RefusesAPositionThatDoesNotFit) {
   Loader plain(o);
   EXPECT_TRUE(contains(message_of([&] { plain.restore(good); }),
                        "saved position is in batches order, this run's is sequential"));
+  LoaderState ordered = plain.state();
+  ordered.shard_order = {7};  // would be an index of the shards
+  EXPECT_TRUE(contains(message_of([&] { plain.restore(ordered); }), "order of 1 shards"));
   Loader other(options("a_*.bin"));
   EXPECT_TRUE(contains(message_of([&] { other.restore(good); }), "resume with the same data"));
 }

@@ -231,7 +231,7 @@ void Loader::restore(const LoaderState& state) {
   check(state.order == self.options.order,
         "{}: the saved position is in {} order, this run's is {}; resume with the same", pattern, name_of(state.order),
         name_of(self.options.order));
-  check(!self.shuffled() || is_permutation_of(state.shard_order, shards),
+  check(self.shuffled() ? is_permutation_of(state.shard_order, shards) : state.shard_order.empty(),
         "{}: the saved order of {} shards does not fit these {}; resume with the same data", pattern,
         state.shard_order.size(), shards);
   check(state.shard >= 0 && state.shard < shards && state.epoch >= 0,
