@@ -86,18 +86,19 @@ def make_huggingface():
     put("config", "untied", json.dumps(CONFIG | {"tie_word_embeddings": False}))
     put("config", "large", json.dumps(CONFIG | {"n_layer": 1024, "n_embd": 65536, "vocab_size": 1 << 20}))
     for element in ("F32", "F16", "BF16"):
-        put("huggingface", element.lower(), config, "", safetensors(gpt2_tensors(), element=element))
-    put("huggingface", "prefix", config, "", safetensors(gpt2_tensors("transformer."), {"format": "pt"}))
-    put("huggingface", "head", config, "", safetensors(gpt2_tensors("transformer.", head=True)))
-    put("huggingface", "untied", json.dumps(CONFIG | {"tie_word_embeddings": False}), "",
+        put("huggingface", element.lower(), config, "", "", safetensors(gpt2_tensors(), element=element))
+    put("huggingface", "prefix", config, "", "", safetensors(gpt2_tensors("transformer."), {"format": "pt"}))
+    put("huggingface", "head", config, "", "", safetensors(gpt2_tensors("transformer.", head=True)))
+    put("huggingface", "untied", json.dumps(CONFIG | {"tie_word_embeddings": False}), "", "",
         safetensors(gpt2_tensors(head=True)))
     masks = {"h.0.attn.bias": ("U8", [1, 1, CONTEXT, CONTEXT]), "h.0.attn.masked_bias": ("F32", [])}
-    put("huggingface", "masks", config, "", safetensors(gpt2_tensors() | masks))
-    for name, files in {"one_shard": ["1.safetensors"], "two_shards": ["1.safetensors", "2.safetensors"]}.items():
-        weights = gpt2_tensors()
-        places = {n: files[i % len(files)] for i, n in enumerate(weights)}
-        put("huggingface", name, config, json.dumps({"metadata": {"total_size": 1}, "weight_map": places}),
-            safetensors(weights))
+    put("huggingface", "masks", config, "", "", safetensors(gpt2_tensors() | masks))
+    names = list(gpt2_tensors())
+    for name, parts in {"one_shard": [names], "two_shards": [names[::2], names[1::2]]}.items():
+        files = [safetensors({n: gpt2_tensors()[n] for n in part}) for part in parts]
+        places = {n: f"{i + 1}.safetensors" for i, part in enumerate(parts) for n in part}
+        index = {"metadata": {"total_size": 1}, "weight_map": places}
+        put("huggingface", name, config, json.dumps(index), str(len(files[0])), b"".join(files))
 
 
 def make_llmc_model():
