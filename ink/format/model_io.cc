@@ -93,7 +93,7 @@ std::unique_ptr<ModelSource> open_model(const std::filesystem::path& path) {
     case ModelFormat::llmc:
       return open_llmc(path);
     case ModelFormat::gguf:
-      fail("{}: GGUF cannot be read yet", path.string());
+      return open_gguf(path);
     case ModelFormat::huggingface:
       break;
   }

@@ -54,4 +54,18 @@ void save_huggingface(const std::filesystem::path& directory, const Gpt2& model)
 void save_llmc(const std::filesystem::path& path, const ModelSource& source, bool bf16);
 void save_llmc(const std::filesystem::path& path, const Gpt2& model, bool bf16 = false);
 
+// The types of a GGUF file's tensors by class; those not given stay as they are stored (Q6_K: f16). Vectors and the
+// position embedding are f32 always, as llama.cpp expects.
+struct GgufTypes {
+  std::optional<DType> matrices;   // of the layers
+  std::optional<DType> embedding;  // of tokens, and the classifier where it has weights of its own
+};
+
+// The type that a parameter gets: f16 where the rows are no whole number of the wanted type's blocks.
+DType gguf_dtype(const ParamSpec& spec, const StoredTensor& tensor, const GgufTypes& types);
+
+// Writes a GGUF file, version 3, with the tokenizer unless that is null.
+void save_gguf(const std::filesystem::path& path, const ModelSource& source, const GgufTypes& types,
+               const Tokenizer* tokenizer);
+
 }  // namespace ink

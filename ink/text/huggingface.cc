@@ -7,6 +7,7 @@
 #include "ink/text/byte_level.h"
 #include "ink/text/kinds.h"
 #include "ink/text/unicode.h"
+#include "ink/text/vocabulary.h"
 
 namespace ink {
 
@@ -93,11 +94,9 @@ void write_gpt2_config(const fs::path& directory, const std::string& end_of_text
 
 void save_bpe(const BpeVocab& vocab, const fs::path& directory) {
   make_directories(directory);
-  std::vector<std::string> spelled;  // in the byte-level alphabet
-  for (const std::string& token : vocab.tokens) spelled.push_back(to_byte_level(token));
+  const std::vector<std::string> spelled = spell(vocab).tokens;
   std::string added = "[";
   for (const auto& [text, id] : vocab.special) {
-    spelled[static_cast<size_t>(id)] = text;
     added += fmt::format(R"({}
     {{"id": {}, "content": {}, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, )"
                          R"("special": true}})",

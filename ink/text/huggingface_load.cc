@@ -7,9 +7,9 @@
 
 #include "ink/base/check.h"
 #include "ink/base/file.h"
-#include "ink/text/byte_level.h"
 #include "ink/text/kinds.h"
 #include "ink/text/unicode.h"
+#include "ink/text/vocabulary.h"
 
 namespace ink {
 
@@ -87,13 +87,7 @@ int32_t checked_id(const json& value, std::string_view place, std::string_view t
   return value.get<int32_t>();
 }
 
-// Tokens by id as the file spells them; special[id] marks those from added_tokens.
-struct Spelled {
-  std::vector<std::string> tokens;
-  std::vector<bool> special;
-};
-
-Spelled read_vocab(const Value& vocab, const Value& added_tokens) {
+SpelledTokens read_vocab(const Value& vocab, const Value& added_tokens) {
   std::unordered_map<int32_t, std::string> by_id;
   for (const auto& [token, value] : vocab.object().items()) {
     const int32_t id = checked_id(value, vocab.place(), token);
@@ -121,7 +115,7 @@ Spelled read_vocab(const Value& vocab, const Value& added_tokens) {
   }
   const size_t n = by_id.size();
   check(n > 0, "{}: no tokens", vocab.place());
-  Spelled spelled{std::vector<std::string>(n), std::vector<bool>(n)};
+  SpelledTokens spelled{std::vector<std::string>(n), std::vector<bool>(n)};
   for (auto& [id, token] : by_id) {
     if (static_cast<size_t>(id) >= n) {
       fail("{}: token {} has id {}, but there are {} tokens: ids must run from 0 to {}", vocab.place(),
@@ -131,72 +125,6 @@ Spelled read_vocab(const Value& vocab, const Value& added_tokens) {
   }
   for (const int32_t id : special) spelled.special[static_cast<size_t>(id)] = true;
   return spelled;
-}
-
-// Collects merges, each checked against the vocabulary.
-class Merges {
- public:
-  Merges(const Spelled& spelled, std::string place) : place_(std::move(place)) {
-    for (size_t id = 0; id < spelled.tokens.size(); ++id) {
-      if (!spelled.special[id]) ids_.emplace(spelled.tokens[id], static_cast<int32_t>(id));
-    }
-  }
-
-  void add(std::string_view left, std::string_view right) {
-    check(merges_.size() + 1 < kMaxBpeVocab, "{}: more than {} merges", place_, kMaxBpeVocab - 1);
-    const std::string whole = std::string(left) + std::string(right);
-    const BpeVocab::Merge merge = {find(left), find(right), find(whole)};
-    const uint64_t pair = static_cast<uint64_t>(merge.left) << 32 | static_cast<uint64_t>(merge.right);
-    if (!seen_.insert(pair).second) {
-      fail("{}: merge {} of {} and {} is there twice", place_, merges_.size(), printable(left), printable(right));
-    }
-    merges_.push_back(merge);
-  }
-
-  // "left right"
-  void add(std::string_view pair) {
-    const size_t blank = pair.find(' ');
-    const bool two = blank != std::string_view::npos && blank > 0 && blank + 1 < pair.size() &&
-                     pair.find(' ', blank + 1) == std::string_view::npos;
-    if (!two) {
-      fail("{}: merge {} is {}, expected two tokens with a blank between them", place_, merges_.size(),
-           printable(pair));
-    }
-    add(pair.substr(0, blank), pair.substr(blank + 1));
-  }
-
-  std::vector<BpeVocab::Merge> take() { return std::move(merges_); }
-
- private:
-  int32_t find(std::string_view token) const {
-    const auto found = ids_.find(std::string(token));
-    if (found == ids_.end()) {
-      fail("{}: merge {} needs the token {}, which the vocabulary lacks", place_, merges_.size(), printable(token));
-    }
-    return found->second;
-  }
-
-  std::string place_;
-  std::unordered_map<std::string, int32_t> ids_;
-  std::unordered_set<uint64_t> seen_;
-  std::vector<BpeVocab::Merge> merges_;
-};
-
-// From the byte-level alphabet to bytes.
-void set_tokens(BpeVocab& vocab, const Spelled& spelled, const std::string& place) {
-  for (size_t id = 0; id < spelled.tokens.size(); ++id) {
-    const std::string& text = spelled.tokens[id];
-    if (spelled.special[id]) {
-      vocab.special.emplace_back(text, static_cast<int32_t>(id));
-      vocab.tokens.push_back(text);
-      continue;
-    }
-    std::optional<std::string> bytes = from_byte_level(text);
-    if (!bytes || bytes->empty()) {
-      fail("{}: token {}, {}, is not spelled in GPT-2's byte-level alphabet", place, id, printable(text));
-    }
-    vocab.tokens.push_back(std::move(*bytes));
-  }
 }
 
 // The token that ends documents: tokenizer_config.json's eos_token where it is a special token, else <|endoftext|>.
@@ -213,23 +141,6 @@ std::string find_end_of_text(const fs::path& directory, const BpeVocab& vocab) {
     if (!name.empty() && is_special(name)) return name;
   }
   return is_special(kEndOfText) ? std::string(kEndOfText) : std::string();
-}
-
-bool is_byte_vocab(const BpeVocab& vocab) {
-  if (!vocab.merges.empty() || !vocab.special.empty() || vocab.tokens.size() != 256) return false;
-  for (size_t byte = 0; byte < 256; ++byte) {
-    if (vocab.tokens[byte] != std::string(1, static_cast<char>(static_cast<uint8_t>(byte)))) return false;
-  }
-  return true;
-}
-
-std::shared_ptr<const Tokenizer> make_bpe(BpeVocab vocab, const fs::path& path) {
-  if (is_byte_vocab(vocab)) return make_byte_tokenizer();
-  try {
-    return std::make_shared<BpeTokenizer>(std::move(vocab));
-  } catch (const Error& error) {
-    fail("{}: {}", path.string(), error.what());
-  }
 }
 
 // What this library's BPE does not do must not be asked for: its ids would differ in silence.
@@ -253,9 +164,9 @@ std::shared_ptr<const Tokenizer> load_bpe(const Value& file, const Value& model,
             !pre.member("add_prefix_space").boolean_or(true),
         "{}: not supported, only ByteLevel without add_prefix_space (GPT-2's) is", pre.place());
   const Value vocab_value = model.member("vocab");
-  const Spelled spelled = read_vocab(vocab_value, file.member("added_tokens", true));
+  const SpelledTokens spelled = read_vocab(vocab_value, file.member("added_tokens", true));
   const Value merges_value = model.member("merges");
-  Merges merges(spelled, merges_value.place());
+  SpelledMerges merges(spelled, merges_value.place());
   size_t index = 0;
   for (const json& item : merges_value.array()) {
     const Value merge(item, fmt::format("{}[{}]", merges_value.place(), index++));
@@ -273,7 +184,7 @@ std::shared_ptr<const Tokenizer> load_bpe(const Value& file, const Value& model,
   const Value use_regex = pre.member("use_regex");
   check(use_regex.boolean_or(true) || vocab.merges.empty(), "{} is false: not supported, only GPT-2's pattern is",
         use_regex.place());
-  return make_bpe(std::move(vocab), path);
+  return make_bpe_tokenizer(std::move(vocab), path.string());
 }
 
 // One character, or <0xNN> for a byte that is not UTF-8.
@@ -328,12 +239,12 @@ std::shared_ptr<const Tokenizer> load_vocab_and_merges(const fs::path& directory
   const fs::path merges_path = directory / "merges.txt";
   const json document = parse(vocab_path);
   const json no_added_tokens;
-  Spelled spelled = read_vocab(root(document, vocab_path), {no_added_tokens, vocab_path.string()});
+  SpelledTokens spelled = read_vocab(root(document, vocab_path), {no_added_tokens, vocab_path.string()});
   // The two files do not say which tokens are special; GPT-2 has this one.
   for (size_t id = 0; id < spelled.tokens.size(); ++id) spelled.special[id] = spelled.tokens[id] == kEndOfText;
   check_size(merges_path);
   const MappedFile file(merges_path);
-  Merges merges(spelled, merges_path.string());
+  SpelledMerges merges(spelled, merges_path.string());
   std::string_view text = file.text();
   if (text.starts_with("#version")) text.remove_prefix(std::min(text.size(), text.find('\n')));
   while (!text.empty()) {
@@ -346,13 +257,14 @@ std::shared_ptr<const Tokenizer> load_vocab_and_merges(const fs::path& directory
   set_tokens(vocab, spelled, vocab_path.string());
   vocab.merges = merges.take();
   vocab.end_of_text = find_end_of_text(directory, vocab);
-  return make_bpe(std::move(vocab), vocab_path);
+  return make_bpe_tokenizer(std::move(vocab), vocab_path.string());
 }
 
 }  // namespace
 
 std::shared_ptr<const Tokenizer> load_tokenizer(const std::filesystem::path& directory) {
   std::error_code ignored;
+  if (fs::is_regular_file(directory, ignored)) return load_llmc_tokenizer(directory);
   check(fs::is_directory(directory, ignored), "{}: no such folder; a tokenizer is a folder with a tokenizer.json",
         directory.string());
   if (fs::exists(directory / "tokenizer.json", ignored)) return load_tokenizer_json(directory / "tokenizer.json");

@@ -29,6 +29,7 @@ class BpeTokenizer final : public Tokenizer {
   std::vector<std::pair<std::string, int32_t>> special_tokens() const override { return vocab_.special; }
   size_t safe_cut(std::string_view text, size_t limit) const override;
   void save(const std::filesystem::path& directory) const override;
+  const BpeVocab& vocab() const { return vocab_; }
 
  private:
   BpeVocab vocab_;
