@@ -1,5 +1,6 @@
 // Hugging Face model folders. The parts of an input: config.json, the index of shards (empty: there is none), the bytes
 // of the first shard as a number, and the weights: one file, or both shards of the index.
+#include <algorithm>
 #include <charconv>
 
 #include "fuzz/model_read.h"

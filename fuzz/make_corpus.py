@@ -125,6 +125,91 @@ def make_shard():
     put("shard", "text", "To be, or not to be\n")
 
 
+GGUF_NAMES = {"wte": "token_embd", "wpe": "position_embd", "ln_f": "output_norm", "lm_head": "output",
+              "ln_1": "attn_norm", "ln_2": "ffn_norm", "attn.c_attn": "attn_qkv", "attn.c_proj": "attn_output",
+              "mlp.c_fc": "ffn_up", "mlp.c_proj": "ffn_down"}
+GGML_TYPES = {"F32": (0, 1, 4), "F16": (1, 1, 2), "Q4_0": (2, 32, 18), "Q8_0": (8, 32, 34), "Q6_K": (14, 256, 210),
+              "I32": (26, 1, 4), "BF16": (30, 1, 2)}  # number, elements of a block, its bytes
+
+
+def gguf_string(text):
+    return struct.pack("<Q", len(text.encode())) + text.encode()
+
+
+def gguf_value(value):
+    """The type and the bytes of a value: a pair (type, bytes), or what Python has for it."""
+    if isinstance(value, tuple):
+        return value
+    if isinstance(value, bool):
+        return 7, struct.pack("<?", value)
+    if isinstance(value, int):
+        return 4, struct.pack("<I", value)
+    if isinstance(value, float):
+        return 6, struct.pack("<f", value)
+    if isinstance(value, str):
+        return 8, gguf_string(value)
+    elements = [gguf_value(v) for v in value]
+    kind = elements[0][0] if elements else 4
+    return 9, struct.pack("<IQ", kind, len(elements)) + b"".join(data for _, data in elements)
+
+
+def gguf(keys, tensors, version=3, alignment=32):
+    """tensors: {name: (type, dims with the fastest first)}."""
+    head = b"GGUF" + struct.pack("<IQQ", version, len(tensors), len(keys))
+    for key, value in keys.items():
+        kind, data = gguf_value(value)
+        head += gguf_string(key) + struct.pack("<I", kind) + data
+    data = b""
+    for name, (kind, dims) in tensors.items():
+        number, block, size = GGML_TYPES[kind]
+        head += gguf_string(name) + struct.pack(f"<I{len(dims)}QIQ", len(dims), *dims, number, len(data))
+        data += bytes(i % 5 for i in range(product(dims) // block * size))
+        data += bytes(-len(data) % alignment)
+    return head + bytes(-len(head) % alignment) + data
+
+
+def gguf_model(matrices, vocab=VOCAB, channels=CHANNELS, context=CONTEXT, head=False, **keys):
+    """A GPT-2 of one layer; matrices: the type of all matrices."""
+    tensors = {}
+    for name, shape in gpt2_tensors(head=head).items():
+        parts = name.removeprefix("h.0.").rsplit(".", 1)
+        places = {"wte.weight": [channels, vocab], "wpe.weight": [channels, context],
+                  "lm_head.weight": [channels, vocab]}
+        dims = places.get(name, [d * channels // CHANNELS for d in shape])
+        kind = matrices if len(dims) == 2 else "F32"
+        tensors[("blk.0." if name.startswith("h.") else "") + f"{GGUF_NAMES[parts[0]]}.{parts[1]}"] = (kind, dims)
+    base = {"general.architecture": "gpt2", "gpt2.context_length": context, "gpt2.embedding_length": channels,
+            "gpt2.block_count": 1, "gpt2.attention.head_count": 1, "gpt2.attention.layer_norm_epsilon": 1e-5}
+    return gguf(base | {k.replace("__", "."): v for k, v in keys.items()}, tensors)
+
+
+def make_gguf():
+    for kind in ("F32", "F16", "BF16"):
+        put("gguf", kind.lower(), gguf_model(kind, gpt2__vocab_size=VOCAB, gpt2__feed_forward_length=4 * CHANNELS))
+    put("gguf", "q4_0", gguf_model("Q4_0", channels=32, context=1, vocab=2))
+    put("gguf", "q8_0", gguf_model("Q8_0", channels=32, context=1, vocab=2))
+    put("gguf", "head", gguf_model("F16", head=True))
+    merges = [("a", "b"), ("ab", "ab"), ("Ġ", "t")]
+    tokens = [*bpe(merges)["model"]["vocab"], "<|endoftext|>"]
+    types = [(5, struct.pack("<i", t)) for t in [1] * (len(tokens) - 1) + [3, 5]]
+    put("gguf", "bpe", gguf_model(
+        "F16", vocab=len(tokens) + 1, tokenizer__ggml__model="gpt2", tokenizer__ggml__pre="gpt-2",
+        tokenizer__ggml__tokens=tokens + ["[PAD]"], tokenizer__ggml__token_type=types,
+        tokenizer__ggml__merges=[f"{left} {right}" for left, right in merges],
+        tokenizer__ggml__eos_token_id=len(tokens) - 1))
+    put("gguf", "char", gguf_model(
+        "F32", tokenizer__ggml__model="gpt2", tokenizer__ggml__tokens=["a", "b", "Ġ", "Ã©", "ÿ"],
+        tokenizer__ggml__merges=["Ã ©"], ink__tokenizer__kind="char"))
+    values = {f"type.{t}": (t, struct.pack("<" + c, 1)) for t, c in enumerate("BbHhIif?")}
+    values |= {f"type.{t}": (t, struct.pack("<" + c, 1)) for t, c in ((10, "Q"), (11, "q"), (12, "d"))}
+    values |= {"text": "x\n", "texts": ["", "ab"], "nested": [[1, 2], [3]], "flags": [True, False], "none": []}
+    put("gguf", "values", gguf(values | {"general.alignment": 8}, {"q": ("Q6_K", [256]), "i": ("I32", [1, 2, 3, 1])},
+                               version=2, alignment=8))
+    put("gguf", "lying_counts", b"GGUF" + struct.pack("<IQQ", 3, 1 << 62, 1 << 62))
+    lie = gguf_string("k") + struct.pack("<IIQ", 9, 8, 1 << 60)
+    put("gguf", "lying_array", b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + lie)
+
+
 def byte_level_alphabet():
     """GPT-2's characters for the 256 bytes."""
     printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
@@ -192,6 +277,19 @@ def make_eval():
     put("eval_jsonl", "gold", compact({"query": "Q\n", "choices": ["\U0001f600", "b"], "gold": 1}))
 
 
+def make_llmc_tokenizer():
+    def tokens(texts, end=0xFFFFFFFF, version=2, count=None):
+        texts = [t if isinstance(t, bytes) else t.encode() for t in texts]
+        header = (20240328, version, len(texts) if count is None else count, end)
+        return struct.pack("<256I", *header, *[0] * 252) + b"".join(bytes([len(t)]) + t for t in texts)
+    all_bytes = [bytes([b]) for b in range(256)]
+    put("llmc_tokenizer", "bpe", tokens([*all_bytes, "ab", "abab", " t", "he", " the", "<|endoftext|>"], end=261))
+    put("llmc_tokenizer", "bytes", tokens(all_bytes))
+    put("llmc_tokenizer", "char", tokens(["a", "b", "é", "漢", b"\xff", " "]))
+    put("llmc_tokenizer", "lying_count", tokens(["a"], count=1 << 31))
+    put("llmc_tokenizer", "version_1", tokens(all_bytes, version=1, count=50257))
+
+
 def make_option_file():
     put("option_file", "run", 'command = "train"\nmodel = "gpt2"\nlr = 6e-4\nsteps = 1_000\nquiet = true\n'
         'data = ["a.bin", "b.bin"]\n# a comment\n[sample]\nprompt = """\nO Romeo,\\n"""\nseed = 0x2a\n')
@@ -227,7 +325,9 @@ if __name__ == "__main__":
     make_huggingface()
     make_llmc_model()
     make_shard()
+    make_gguf()
     make_tokenizers()
+    make_llmc_tokenizer()
     make_eval()
     make_option_file()
     make_trainer()

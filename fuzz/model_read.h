@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "fuzz/fuzz.h"
+#include "fuzz/tokenizer_use.h"
 #include "ink/format/model_io.h"
 
 namespace ink::fuzz {
@@ -21,7 +22,7 @@ inline void read_model(const fs::path& path) {
     source->drop(tensor);
   });
   lossless_type(*source);
-  source->tokenizer();
+  if (const auto tokenizer = source->tokenizer()) use_tokenizer(*tokenizer);
 }
 
 }  // namespace ink::fuzz

@@ -51,7 +51,7 @@ for target in "${targets[@]}"; do
   [[ -x $program ]] || { echo "fuzz: no target $target; see fuzz/CMakeLists.txt" >&2 && exit 2; }
   learned=build/fuzz/corpus/$target
   mkdir -p "$learned"
-  options=(-max_total_time="$seconds" -runs="$runs" -seed="$seed" -max_len=8192 -timeout="${INK_FUZZ_TIMEOUT:-5}"
+  options=(-max_total_time="$seconds" -runs="$runs" -seed="$seed" -max_len=16384 -timeout="${INK_FUZZ_TIMEOUT:-5}"
     -rss_limit_mb=512 -malloc_limit_mb=256 -print_final_stats=1 -print_funcs=0 -artifact_prefix="build/fuzz/findings/$target-")
   [[ ! -f fuzz/dict/$target.dict ]] || options+=(-dict="fuzz/dict/$target.dict")
   # Only the figures, unless something is found: a target prints thousands of lines.
