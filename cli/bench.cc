@@ -11,9 +11,11 @@
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "ink/base/file.h"
+#include "ink/bench/bench_infer.h"
 #include "ink/bench/bench_ops.h"
 #include "ink/bench/bench_train.h"
 #include "ink/bench/machine.h"
+#include "ink/train/convert.h"
 
 namespace ink {
 
@@ -66,6 +68,59 @@ void note(const std::string& line) {
   if (isatty(STDERR_FILENO) != 0) fmt::print(stderr, "{}\n", line);
 }
 
+void run_infer(bench::InferBenchOptions options, const std::vector<std::string>& types, const DeviceOptions& device,
+               const std::string& json) {
+  std::optional<AtomicFile> json_file;
+  if (!json.empty() && json != "-") json_file.emplace(json);
+  options.device = device.device;
+  options.types.clear();
+  for (const std::string& type : types) {
+    if (type != "own") options.types.push_back(dtype_from_name(type));
+  }
+  ThreadPool pool(apply_thread_options(device), ThreadPool::Pin::yes);
+  bench::Report report;
+  report.infer = bench_infer(options, pool, note);
+  note("peaks of the machine");
+  report.machine = bench::describe_machine(INK_VERSION, {device.device}, pool);
+  fmt::print("{}", json == "-" ? to_json(report) : to_markdown(report));
+  if (json_file) {
+    json_file->write(to_json(report));
+    json_file->commit();
+  }
+}
+
+void add_infer_command(CLI::App& command) {
+  struct InferCommand {
+    bench::InferBenchOptions options;
+    std::vector<std::string> types = {"f32", "f16", "q8_0", "q4_0"};
+    DeviceOptions device;
+    std::string json;
+  };
+  CLI::App& infer = *command.add_subcommand("infer", "Prompts and single tokens, on weights of several types");
+  const auto i = std::make_shared<InferCommand>();
+  infer.add_option("--model", i->options.model, "A size, with random weights, or a model's file or folder")
+      ->capture_default_str();
+  infer.add_option("--types", i->types, "Types of weights, as f32,q8_0; own: a file's as it is")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"f32", "f16", "bf16", "q8_0", "q4_0", "own"}))
+      ->capture_default_str();
+  const auto count = [&](const char* name, int64_t& value, const char* text) {
+    require_number<int64_t>(infer.add_option(name, value, text))
+        ->check(CLI::Range(int64_t{1}, int64_t{1} << 20))
+        ->capture_default_str();
+  };
+  count("--prompt", i->options.prompt, "Tokens of a prompt");
+  count("--decode", i->options.decode, "Tokens that are then decoded, in an empty context");
+  count("--sequences", i->options.sequences, "Sequences that are decoded together");
+  count("--rounds", i->options.rounds, "Times that everything is measured, the types in turn");
+  infer.add_option("--data", i->options.data, "A text file to compare the types' perplexities on");
+  count("--tokens", i->options.tokens, "Tokens of it, at most");
+  infer.add_option("--json", i->json, "Write all figures to this file too; -: to standard output instead of tables");
+  infer.add_option("--device", i->device.device, "Where to compute: see `ink info`")->capture_default_str();
+  add_thread_options(infer, i->device);
+  infer.callback([i] { run_infer(i->options, i->types, i->device, i->json); });
+}
+
 // The training goes first, as its peak of memory is the process's. The peaks of the machine follow at once: others may
 // be using it too, a minute later.
 void run_bench(const BenchCommand& b, bool ops, bool train) {
@@ -99,7 +154,7 @@ void run_bench(const BenchCommand& b, bool ops, bool train) {
 }  // namespace
 
 void add_bench_command(CLI::App& app) {
-  CLI::App& command = *app.add_subcommand("bench", "Measure the speed of operations and of training");
+  CLI::App& command = *app.add_subcommand("bench", "Measure the speed of operations, training and inference");
   command.require_subcommand(1);
 
   CLI::App& ops = *command.add_subcommand("ops", "Every operation of a training step, on its own");
@@ -116,6 +171,8 @@ void add_bench_command(CLI::App& app) {
   add_train_options(train, *t);
   add_device_options(train, t->device);
   train.callback([t] { run_bench(*t, false, true); });
+
+  add_infer_command(command);
 
   CLI::App& all = *command.add_subcommand("all", "Both; the steps run on the first device");
   const auto a = std::make_shared<BenchCommand>();

@@ -1,19 +1,16 @@
 #include "ink/bench/bench_train.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
-#include <cerrno>
-#include <cstdlib>
-#include <cstring>
 #include <numeric>
 
 #include "ink/base/check.h"
 #include "ink/base/rng.h"
 #include "ink/base/system.h"
 #include "ink/bench/bench_ops.h"
+#include "ink/bench/temporary_folder.h"
 #include "ink/bench/timed_ops.h"
 #include "ink/data/shard.h"
 #include "ink/ops/device.h"
@@ -22,26 +19,6 @@
 namespace ink::bench {
 
 namespace {
-
-// A folder of the system's for temporary files, gone with its owner.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string name = fs::temp_directory_path() / "ink-bench-XXXXXX";
-    check(::mkdtemp(name.data()) != nullptr, "{}: cannot make a folder: {}", name, std::strerror(errno));
-    path_ = name;
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;  // what is left over is the system's to remove
-    fs::remove_all(path_, ignored);
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
 
 // Random tokens, for all steps if that is not too many: the loader begins again.
 fs::path write_tokens(const fs::path& folder, int64_t wanted, int64_t step_tokens, int64_t vocab) {

@@ -147,6 +147,32 @@ std::string train_markdown(const TrainReport& r, const Peaks& peaks) {
   return text + "\n" + markdown_table({"threads", "step, median", "quartiles", "speed-up"}, rows);
 }
 
+std::string infer_markdown(const InferReport& r, const Peaks& peaks) {
+  std::vector<std::string> header = {"weights",          "file", "first token",      "prompt, tokens/s", "GFLOP/s",
+                                     "decode, tokens/s", "GB/s", "of memory's speed"};
+  const bool perplexity = r.perplexity_tokens > 0;
+  const double base = perplexity ? r.types.front().perplexity : 0;
+  if (perplexity) header.insert(header.end(), {"perplexity", "beside " + r.types.front().type});
+  Rows rows;
+  for (const InferResult& t : r.types) {
+    const double bytes_per_second = static_cast<double>(t.step_bytes) / t.decode.median;
+    rows.push_back({t.type, human_bytes(t.file_bytes), human_time(t.first_token),
+                    fmt::format("{:.1f}", static_cast<double>(r.prompt_tokens) / t.prompt.median),
+                    fmt::format("{:.1f}", t.prompt_flops / t.prompt.median / 1e9),
+                    fmt::format("{:.1f}", static_cast<double>(r.sequences) / t.decode.median),
+                    fmt::format("{:.1f}", bytes_per_second / 1e9),
+                    percent(peaks.memory.read > 0 ? bytes_per_second / peaks.memory.read : 0)});
+    if (!perplexity) continue;
+    rows.back().push_back(fmt::format("{:.4f}", t.perplexity));
+    rows.back().push_back(fmt::format("{:+.3f}%", 100 * (t.perplexity / base - 1)));
+  }
+  std::string text = fmt::format("## Inference: {}, {}, prompts of {}, {} tokens decoded in {} sequence{}\n\n{}",
+                                 r.model, r.device, r.prompt_tokens, r.decode_tokens, r.sequences,
+                                 r.sequences == 1 ? "" : "s", markdown_table(header, rows));
+  if (perplexity) text += fmt::format("\nPerplexity over {} tokens of {}.\n", r.perplexity_tokens, r.data);
+  return text;
+}
+
 Json json_of(const Spread& s) {
   return {{"median_s", s.median}, {"q1_s", s.low}, {"q3_s", s.high}, {"best_s", s.best}, {"runs", s.runs}};
 }
@@ -243,12 +269,40 @@ Json json_of(const TrainReport& r, const Peaks& peaks) {
   return json;
 }
 
+Json json_of(const InferReport& r, const Peaks& peaks) {
+  Json json = {{"model", r.model},
+               {"device", r.device},
+               {"prompt_tokens", r.prompt_tokens},
+               {"decode_tokens", r.decode_tokens},
+               {"sequences", r.sequences},
+               {"data", r.data},
+               {"perplexity_tokens", r.perplexity_tokens}};
+  json["types"] = Json::array();
+  for (const InferResult& t : r.types) {
+    const double bytes_per_second = static_cast<double>(t.step_bytes) / t.decode.median;
+    json["types"].push_back(
+        {{"type", t.type},
+         {"file_bytes", t.file_bytes},
+         {"first_token_s", t.first_token},
+         {"prompt", json_of(t.prompt)},
+         {"prompt_tokens_per_s", static_cast<double>(r.prompt_tokens) / t.prompt.median},
+         {"prompt_flops", t.prompt_flops},
+         {"decode_step", json_of(t.decode)},
+         {"decode_tokens_per_s", static_cast<double>(r.sequences) / t.decode.median},
+         {"decode_step_bytes", t.step_bytes},
+         {"share_of_memory_speed", peaks.memory.read > 0 ? Json(bytes_per_second / peaks.memory.read) : Json()},
+         {"perplexity", r.perplexity_tokens > 0 ? Json(t.perplexity) : Json()}});
+  }
+  return json;
+}
+
 }  // namespace
 
 std::string to_json(const Report& report) {
   Json json = {{"machine", json_of(report.machine)}};
   if (report.ops) json["ops"] = json_of(*report.ops, report.machine.peaks);
   if (report.train) json["train"] = json_of(*report.train, report.machine.peaks);
+  if (report.infer) json["infer"] = json_of(*report.infer, report.machine.peaks);
   return json.dump(2) + "\n";
 }
 
@@ -256,6 +310,7 @@ std::string to_markdown(const Report& report) {
   std::string text = machine_markdown(report.machine);
   if (report.ops) text += "\n" + ops_markdown(*report.ops, report.machine.peaks);
   if (report.train) text += "\n" + train_markdown(*report.train, report.machine.peaks);
+  if (report.infer) text += "\n" + infer_markdown(*report.infer, report.machine.peaks);
   return text;
 }
 

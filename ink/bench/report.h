@@ -86,10 +86,29 @@ struct TrainReport {
   std::vector<ThreadsTiming> scaling;  // from one thread up; empty if not asked for
 };
 
+// Inference with the weights of one type.
+struct InferResult {
+  std::string type;  // "q8_0", or what a file holds
+  size_t file_bytes = 0;
+  double first_token = 0;  // seconds from opening the file to the logits of one token
+  Spread prompt;           // seconds of a prompt
+  Spread decode;           // seconds of a step: one token of each sequence
+  double prompt_flops = 0;
+  size_t step_bytes = 0;  // that a step reads: weights, once for all sequences
+  double perplexity = 0;  // 0: not asked for
+};
+
+struct InferReport {
+  std::string model, device, data;
+  int64_t prompt_tokens = 0, decode_tokens = 0, sequences = 1, perplexity_tokens = 0;
+  std::vector<InferResult> types;
+};
+
 struct Report {
   Machine machine;
   std::optional<OpsReport> ops;
   std::optional<TrainReport> train;
+  std::optional<InferReport> infer;
 };
 
 std::string to_json(const Report& report);      // indented, with a newline at its end
