@@ -293,8 +293,9 @@ def make_llmc_tokenizer():
 def make_option_file():
     put("option_file", "run", 'command = "train"\nmodel = "gpt2"\nlr = 6e-4\nsteps = 1_000\nquiet = true\n'
         'data = ["a.bin", "b.bin"]\n# a comment\n[sample]\nprompt = """\nO Romeo,\\n"""\nseed = 0x2a\n')
-    put("option_file", "dotted", "a.b.c = 1\n'quoted name' = 'literal'\n[x.y]\nz = { w = 1979-05-27T07:32:00Z }\n")
-    put("option_file", "numbers", "a = inf\nb = -nan\nc = 0b11\nd = -9223372036854775808\ne = 1e400\n[[t]]\n[[t]]\n")
+    put("option_file", "dotted", "a.b = 1\n'quoted name' = 'literal'\n\"escaped\\u00e9\\n\" = [ 1, 2.5, ]\n[x]\ny = \"\"\n")
+    put("option_file", "numbers", "a = inf\nb = -nan\nc = 0b11\nd = -9223372036854775808\ne = 1e308\nf = 0o17\n")
+    put("option_file", "not_options", "z = { w = 1979-05-27T07:32:00Z }\n[[t]]\n[[t]]\n")
 
 
 def make_trainer():
