@@ -1,4 +1,4 @@
-ink_test(bench_test SOURCES bench_test.cc DEPS ink_bench ink_ops ink_cpu nlohmann_json::nlohmann_json)
+ink_test(bench_test SOURCES bench_infer_test.cc bench_test.cc DEPS ink_bench ink_format ink_ops ink_cpu nlohmann_json::nlohmann_json)
 # bench/compare.py, with programs that pretend to be those it compares.
 find_package(Python3 COMPONENTS Interpreter)
 if(Python3_Interpreter_FOUND)
