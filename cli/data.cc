@@ -1,14 +1,13 @@
 // ink data get | prepare | eval | info
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "cli/commands.h"
+#include "cli/progress.h"
 #include "ink/base/check.h"
 #include "ink/base/file.h"
 #include "ink/base/parallel.h"
@@ -21,18 +20,6 @@
 namespace ink {
 
 namespace {
-
-// A line on the terminal that follows the bytes done; nothing where standard error is a file or pipe.
-std::function<void(int64_t, int64_t)> progress_line(const char* verb) {
-  if (::isatty(STDERR_FILENO) == 0) return {};
-  return [verb, shown = int64_t{-1}](int64_t done, int64_t total) mutable {
-    const int64_t percent = total > 0 ? 100 * done / total : 100;
-    if (percent == shown) return;
-    shown = percent;
-    fmt::print(stderr, "\r{} {:.1f} of {:.1f} MB ({}%){}", verb, static_cast<double>(done) / 1e6,
-               static_cast<double>(total) / 1e6, percent, done == total ? "\n" : "");
-  };
-}
 
 void print_shards(const std::vector<fs::path>& shards, int64_t tokens, const char* what) {
   if (shards.empty()) return;
@@ -66,7 +53,7 @@ void get(const GetOptions& options) {
     check_recipe(dataset, options.recipe);  // before a download
     if (options.out.empty()) throw UsageError("--recipe writes files: name their folder with --out DIR");
   }
-  fs::path file = get_dataset(dataset, progress_line("fetched"));
+  fs::path file = get_dataset(dataset, byte_progress("fetched"));
   if (!options.recipe.empty()) return print_result(prepare_recipe(dataset, options.recipe, file, options.out));
   if (!options.out.empty()) {
     make_directories(options.out);
@@ -95,7 +82,7 @@ void prepare_text(const Preparing& options) {
   o.shard_tokens = options.shard_tokens;
   o.documents = !options.no_documents;
   o.save_tokenizer = true;
-  o.progress = progress_line("encoded");
+  o.progress = byte_progress("encoded");
   ThreadPool pool(options.threads);
   print_result(prepare(o, pool));
 }

@@ -62,9 +62,12 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
   ink::add_train_command(app);
   ink::add_sample_command(app);
+  ink::add_eval_command(app);
   ink::add_data_command(app);
   ink::add_tokenizer_command(app);
   ink::add_convert_command(app);
+  ink::add_quantize_command(app);
+  ink::add_export_command(app);
   ink::add_info_command(app);
   ink::add_bench_command(app);
 
