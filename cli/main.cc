@@ -67,6 +67,7 @@ int run(int argc, char** argv) {
   ink::add_tokenizer_command(app);
   ink::add_convert_command(app);
   ink::add_quantize_command(app);
+  ink::add_quantize_command(app);
   ink::add_export_command(app);
   ink::add_info_command(app);
   ink::add_bench_command(app);

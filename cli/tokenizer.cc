@@ -1,4 +1,4 @@
-// ink tokenizer encode | decode | info
+// ink tokenizer encode | decode | save | info
 #include "ink/text/tokenizer.h"
 
 #include <CLI/CLI.hpp>
@@ -11,6 +11,7 @@
 #include "ink/base/check.h"
 #include "ink/base/file.h"
 #include "ink/base/parallel.h"
+#include "ink/text/vocabulary.h"
 
 namespace ink {
 
@@ -61,6 +62,22 @@ void decode(const Options& options) {
   write(tokenizer->decode(parse_ids(read_input(options), tokenizer->vocab_size(), source)));
 }
 
+void save(const Options& options) {
+  const std::shared_ptr<const Tokenizer> tokenizer = open(options);
+  const fs::path out = options.file;
+  check(!fs::exists(out), "{}: exists already; choose another name or remove it", out.string());
+  const bool llmc = out.extension() == ".bin";
+  if (llmc) {
+    save_llmc_tokenizer(*tokenizer, out);
+  } else {
+    AtomicDirectory directory(out);
+    tokenizer->save(directory.temporary());
+    directory.commit();
+  }
+  write(fmt::format("wrote {}: {} tokenizer of {} tokens, {}\n", out.string(), tokenizer->name(),
+                    tokenizer->vocab_size(), llmc ? "as llm.c's file" : "as a Hugging Face folder"));
+}
+
 }  // namespace
 
 void add_tokenizer_command(CLI::App& app) {
@@ -69,7 +86,9 @@ void add_tokenizer_command(CLI::App& app) {
   tokenizer->require_subcommand(1);
   const auto add = [&](const char* name, const char* description, const char* file) {
     CLI::App* command = tokenizer->add_subcommand(name, description);
-    command->add_option("--tokenizer", options->tokenizer, "gpt2, char, byte, or a folder with a tokenizer.json")
+    command
+        ->add_option("--tokenizer", options->tokenizer,
+                     "gpt2, char, byte, a folder with a tokenizer.json, or llm.c's tokenizer file")
         ->capture_default_str();
     command->add_option("--text", options->text, "The text that a char tokenizer is built from")->type_name("FILE");
     if (file != nullptr) command->add_option("file", options->file, file)->type_name("FILE");
@@ -82,6 +101,10 @@ void add_tokenizer_command(CLI::App& app) {
   encoder->callback([options] { encode(*options); });
   CLI::App* decoder = add("decode", "Write the bytes of ids", "Ids between white space; standard input if absent");
   decoder->callback([options] { decode(*options); });
+  CLI::App* saver = add("save", "Write a tokenizer's files", nullptr);
+  saver->add_option("out", options->file, "NAME.bin for llm.c's tokenizer file, else a Hugging Face folder")
+      ->required();
+  saver->callback([options] { save(*options); });
   CLI::App* info = add("info", "Describe a tokenizer", nullptr);
   info->callback([options] { write(describe(*open(*options))); });
 }

@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <map>
 #include <set>
 #include <utility>
 
@@ -23,12 +22,13 @@ constexpr std::string_view kContext = "gpt2.context_length", kChannels = "gpt2.e
 constexpr std::string_view kLayers = "gpt2.block_count", kHeads = "gpt2.attention.head_count";
 constexpr std::string_view kHidden = "gpt2.feed_forward_length", kVocab = "gpt2.vocab_size";
 constexpr std::string_view kEps = "gpt2.attention.layer_norm_epsilon";
-constexpr std::string_view kEmbedding = "token_embd.weight", kHead = "output.weight";
+constexpr std::string_view kEmbedding = "token_embd.weight", kHead = "output.weight",
+                           kPositions = "position_embd.weight";
 
 // The schema's names, in its order, and GGUF's; "{}" stands for the layer.
 constexpr std::array<std::pair<std::string_view, std::string_view>, 17> kNames = {{
     {"wte.weight", kEmbedding},
-    {"wpe.weight", "position_embd.weight"},
+    {"wpe.weight", kPositions},
     {"h.{}.ln_1.weight", "blk.{}.attn_norm.weight"},
     {"h.{}.ln_1.bias", "blk.{}.attn_norm.bias"},
     {"h.{}.attn.c_attn.weight", "blk.{}.attn_qkv.weight"},
@@ -106,14 +106,15 @@ class GgufSource final : public ModelSource {
   explicit GgufSource(const fs::path& path) : file_(path), config_(read_config()) { check_tensors(); }
 
   std::string description() const override {
-    std::map<std::string_view, int> matrices;  // by type: the layers'
+    std::set<std::string> matrices;  // types, but for the position embedding's
     for (const auto& [name, tensor] : file_.tensors()) {
-      if (name.starts_with("blk.") && tensor.dims.size() == 2) ++matrices[tensor.type_name];
+      if (tensor.dims.size() == 2 && name != kPositions) matrices.emplace(tensor.type_name);
     }
     std::string types;
-    for (const auto& [type, count] : matrices) types += (types.empty() ? "" : "+") + std::string(type);
+    for (const std::string& type : matrices) types += (types.empty() ? "" : "+") + type;
     std::ranges::transform(types, types.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? char(c - 'A' + 'a') : c; });
-    return fmt::format("{}: GGUF, {}", file_.path().string(), types);
+    return fmt::format("{}: GGUF, {}{}", file_.path().string(), types,
+                       matrices.contains("Q6_K") ? " (q6_k is read as f16)" : "");
   }
   const Gpt2Config& config() const override { return config_; }
 

@@ -12,6 +12,7 @@
 #include "ink/format/element_reader.h"
 #include "ink/format/model_io.h"
 #include "ink/format/readers.h"
+#include "ink/text/vocabulary.h"
 
 namespace ink {
 
@@ -92,6 +93,11 @@ class LlmcSource final : public ModelSource {
 
   void drop(const StoredTensor& tensor) const override { file_.drop(tensor.data); }
 
+  std::shared_ptr<const Tokenizer> tokenizer() const override {
+    const fs::path path = llmc_tokenizer_path(file_.path());
+    return fs::exists(path) ? load_llmc_tokenizer(path) : nullptr;
+  }
+
  private:
   DType dtype() const { return header_.bf16 ? DType::bf16 : DType::f32; }
   size_t bytes(const ParamSpec& spec) const { return bytes_of(dtype(), header_.numel(spec)); }
@@ -102,6 +108,10 @@ class LlmcSource final : public ModelSource {
 };
 
 }  // namespace
+
+fs::path llmc_tokenizer_path(const fs::path& model) {
+  return model.parent_path() / (model.stem().string() + "_tokenizer.bin");
+}
 
 std::unique_ptr<ModelSource> open_llmc(const fs::path& path) { return std::make_unique<LlmcSource>(path); }
 

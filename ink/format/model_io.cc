@@ -137,9 +137,7 @@ DType matrix_type(const ModelSource& source) {
   return kOrder[finest];
 }
 
-DType lossless_type(const ModelSource& source) {
-  const DType dtype = matrix_type(source);
-  if (dtype == DType::f32 || block_of(dtype) > 1) return DType::f32;
+bool fits(const ModelSource& source, DType dtype) {
   bool all = true;
   for_each_param(source.config(), [&](const ParamSpec& spec, int64_t layer) {
     if (!all) return;
@@ -147,7 +145,12 @@ DType lossless_type(const ModelSource& source) {
     all = fits(tensor, dtype);
     source.drop(tensor);
   });
-  return all ? dtype : DType::f32;
+  return all;
+}
+
+DType lossless_type(const ModelSource& source) {
+  const DType dtype = matrix_type(source);
+  return block_of(dtype) == 1 && fits(source, dtype) ? dtype : DType::f32;
 }
 
 void save_huggingface(const std::filesystem::path& directory, const Gpt2& model) {

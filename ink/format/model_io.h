@@ -41,6 +41,9 @@ void load_weights(const std::filesystem::path& path, Gpt2& model);
 // The type of the layers' matrices: the finest, where they differ.
 DType matrix_type(const ModelSource& source);
 
+// Whether every value of the model keeps its bits in dtype (f32, f16 or bf16).
+bool fits(const ModelSource& source, DType dtype);
+
 // The type that holds the values of the whole model without loss in formats that have one type for all tensors and no
 // blocks: the matrices' own, if the tensors stored finer fit into it; else f32.
 DType lossless_type(const ModelSource& source);
@@ -53,6 +56,9 @@ void save_huggingface(const std::filesystem::path& directory, const Gpt2& model)
 // Writes an llm.c model file: version 3 (f32) or, with bf16, version 5. Throws Error for what the format cannot hold.
 void save_llmc(const std::filesystem::path& path, const ModelSource& source, bool bf16);
 void save_llmc(const std::filesystem::path& path, const Gpt2& model, bool bf16 = false);
+
+// Where the tokenizer of an llm.c model file is looked for and written: my_tokenizer.bin beside my.bin.
+std::filesystem::path llmc_tokenizer_path(const std::filesystem::path& model);
 
 // The types of a GGUF file's tensors by class; those not given stay as they are stored (Q6_K: f16). Vectors and the
 // position embedding are f32 always, as llama.cpp expects.

@@ -9,6 +9,7 @@
 #include "ink/format/safetensors.h"
 #include "ink/tensor/plan.h"
 #include "ink/text/tokenizer.h"
+#include "ink/text/vocabulary.h"
 #include "ink/train/checkpoint.h"
 
 namespace ink {
@@ -70,6 +71,11 @@ std::string describe_directory(const fs::path& path) {
   return shards.empty() ? "a folder with nothing of ours" : shards;
 }
 
+// "GGUF, f32" of "PATH: GGUF, f32".
+std::string after_path(const std::string& description, const fs::path& path) {
+  return description.substr(path.string().size() + 2);
+}
+
 std::string describe_file(const fs::path& path) {
   if (path.extension() == ".safetensors") {
     const SafetensorsFile file(path);
@@ -81,6 +87,18 @@ std::string describe_file(const fs::path& path) {
   const MappedFile file(path);
   if (is_shard(file.bytes())) return fmt::format("token shard, {} tokens", Shard(path).tokens().size());
   if (is_llmc_model(file.bytes())) return fmt::format("llm.c model: {}", dimensions(read_model_config(path)));
+  if (is_gguf(file.bytes())) {
+    const auto source = open_model(path);
+    const auto tokenizer = source->tokenizer();
+    return fmt::format("{}: {}; {}", after_path(source->description(), path), dimensions(source->config()),
+                       tokenizer == nullptr
+                           ? "no tokenizer"
+                           : fmt::format("{} tokenizer of {} tokens", tokenizer->name(), tokenizer->vocab_size()));
+  }
+  if (is_llmc_tokenizer(file.text())) {
+    const auto tokenizer = load_llmc_tokenizer(path);
+    return fmt::format("llm.c tokenizer: {} of {} tokens", tokenizer->name(), tokenizer->vocab_size());
+  }
   const std::string_view text = file.text();
   if (text.empty()) return "an empty file";
   if (text.substr(0, 8192).find('\0') != std::string_view::npos) return "not a file of ours";

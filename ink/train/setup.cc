@@ -125,11 +125,13 @@ void Trainer::resolve_tokenizer() {
     }
     return;
   }
-  fs::path beside = weights_from_;
-  if (beside.empty() && options_.data.empty()) beside = fs::path(".") / fs::path(options_.train_shards).parent_path();
-  const int64_t vocab =
-      weights_from_.empty() ? config_from_name(model_name_).vocab : read_model_config(weights_from_).vocab;
-  tokenizer_ = find_tokenizer(beside, options_.vocab.value_or(vocab));
+  if (!weights_from_.empty()) {
+    tokenizer_ = find_tokenizer(*open_model(weights_from_));
+  } else {
+    const fs::path beside =
+        options_.data.empty() ? fs::path(".") / fs::path(options_.train_shards).parent_path() : fs::path();
+    tokenizer_ = find_tokenizer(beside, options_.vocab.value_or(config_from_name(model_name_).vocab));
+  }
   if (tokenizer_ == nullptr && !options_.data.empty()) {
     tokenizer_ = tokenizer_for("char", text_files(options_.data, options_.out / kDataFolder));
   }
