@@ -1,106 +1,25 @@
 // data: downloads, from a server of a few lines on this machine: whole, resumed, broken off, refused and wrong.
-#include <arpa/inet.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include <atomic>
-#include <csignal>
-#include <mutex>
-#include <thread>
 #include <vector>
 
 #include "ink/data/download.h"
 #include "tests/data_cache.h"
 #include "tests/data_fixtures.h"
+#include "tests/local_server.h"
 
 namespace ink {
 namespace {
 
-// Answers one connection after another on 127.0.0.1, each with the next of the given replies, byte for byte, and keeps
-// the requests. "RANGE" stands for the content from the offset that the request asks for.
-class Server {
+// Answers each request with the next of the given replies. "RANGE" stands for the content from the offset that the
+// request asks for.
+class Server : public LocalServer {
  public:
-  explicit Server(std::vector<std::string> replies) : replies_(std::move(replies)) {
-    std::signal(SIGPIPE, SIG_IGN);  // a client may hang up in the middle of a reply
-    socket_ = ::socket(AF_INET, SOCK_STREAM, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    const bool ready = ::bind(socket_, reinterpret_cast<sockaddr*>(&address), size) == 0 &&
-                       ::listen(socket_, 16) == 0 &&
-                       ::getsockname(socket_, reinterpret_cast<sockaddr*>(&address), &size) == 0;
-    check(ready, "no local server");
-    port_ = ntohs(address.sin_port);
-    thread_ = std::thread([this] { serve(); });
-  }
-  ~Server() {
-    ::shutdown(socket_, SHUT_RDWR);
-    const int wake = ::socket(AF_INET, SOCK_STREAM, 0);  // where shutdown does not end accept
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    address.sin_port = htons(port_);
-    stop_ = true;
-    ::connect(wake, reinterpret_cast<sockaddr*>(&address), sizeof address);
-    ::close(wake);
-    thread_.join();
-    ::close(socket_);
-  }
-
-  std::string url(const std::string& path = "set.txt") const {
-    return fmt::format("http://127.0.0.1:{}/{}", port_, path);
-  }
-  std::vector<std::string> requests() {
-    const std::lock_guard lock(mutex_);
-    return requests_;
-  }
-
- private:
-  void serve() {
-    for (size_t next = 0; next < replies_.size(); ++next) {
-      const int connection = ::accept(socket_, nullptr, nullptr);
-      if (connection < 0 || stop_) {
-        if (connection >= 0) ::close(connection);
-        return;
-      }
-      std::string request;
-      char buffer[4096];
-      while (request.find("\r\n\r\n") == std::string::npos) {
-        const ssize_t n = ::recv(connection, buffer, sizeof buffer, 0);
-        if (n <= 0) break;
-        request.append(buffer, static_cast<size_t>(n));
-      }
-      {
-        const std::lock_guard lock(mutex_);
-        requests_.push_back(request);
-      }
-      std::string reply = replies_[next];
-      if (reply == "RANGE") {
-        const size_t at = request.find("Range: bytes=");
-        const size_t offset = at == std::string::npos ? 0 : std::stoul(request.substr(at + 13));
-        reply = fmt::format(
-            "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes {}-{}/{}\r\nContent-Length: {}\r\n"
-            "Connection: close\r\n\r\n{}",
-            offset, kContent.size() - 1, kContent.size(), kContent.size() - offset, kContent.substr(offset));
-      }
-      ::send(connection, reply.data(), reply.size(), 0);
-      ::shutdown(connection, SHUT_WR);
-      while (::recv(connection, buffer, sizeof buffer, 0) > 0) {
-      }
-      ::close(connection);
-    }
-  }
-
-  std::vector<std::string> replies_;
-  int socket_ = -1;
-  uint16_t port_ = 0;
-  std::atomic<bool> stop_{false};
-  std::mutex mutex_;
-  std::vector<std::string> requests_;
-  std::thread thread_;
+  explicit Server(std::vector<std::string> replies)
+      : LocalServer([replies = std::move(replies), next = size_t{0}](const std::string& request) mutable {
+          const std::string reply = next < replies.size() ? replies[next++] : "";
+          return reply == "RANGE" ? partial(kContent, range_of(request)) : reply;
+        }) {}
 };
 
 std::string ok(std::string_view content, size_t length) {

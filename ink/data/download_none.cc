@@ -5,7 +5,11 @@
 namespace ink {
 
 void download(const std::string& url, const std::filesystem::path& /*part*/, int64_t /*bytes*/,
-              const std::function<void(int64_t done, int64_t total)>& /*progress*/) {
+              const std::function<void(int64_t done, int64_t total)>& /*progress*/, const std::string& /*token*/) {
+  fail("{}: cannot be fetched, this build has no libcurl", url);
+}
+
+RemoteFile look_up(const std::string& url, const std::string& /*token*/) {
   fail("{}: cannot be fetched, this build has no libcurl", url);
 }
 
