@@ -63,10 +63,10 @@ int run(int argc, char** argv) {
   ink::add_train_command(app);
   ink::add_sample_command(app);
   ink::add_eval_command(app);
+  ink::add_get_command(app);
   ink::add_data_command(app);
   ink::add_tokenizer_command(app);
   ink::add_convert_command(app);
-  ink::add_quantize_command(app);
   ink::add_quantize_command(app);
   ink::add_export_command(app);
   ink::add_info_command(app);
