@@ -21,3 +21,6 @@ function(ink_reader_test name file)
   set_tests_properties(${name} PROPERTIES SKIP_RETURN_CODE 77
     ENVIRONMENT "INK=$<TARGET_FILE:ink>;PRINT_LOGITS=$<TARGET_FILE:print_logits>;PYTHONDONTWRITEBYTECODE=1")
 endfunction()
+
+ink_reader_test(readers.transformers transformers_models.py)
+ink_reader_test(readers.gguf gguf_models.py)
