@@ -50,6 +50,7 @@ TEST_F(CliEval, QuestionsAreFoundByTheirContent) {
   EXPECT_NE(ok({"data", "eval", "q.jsonl", "q.bin", "--tokenizer", "byte"}).find("2 examples in q.bin"),
             std::string::npos);
   EXPECT_NE(ok({"data", "info", "q.bin"}).find("eval file"), std::string::npos);
+  EXPECT_EQ(ok({"info", "q.bin"}), "q.bin: eval file, 2 multiple-choice questions\n");
   const nlohmann::json json = nlohmann::json::parse(
       ok({"eval", "hub/some/tiny", "--data", "q.jsonl", "text.txt", "--multiple-choice", "q.bin", "--json"}));
   ASSERT_EQ(json["multiple_choice"].size(), 2u);

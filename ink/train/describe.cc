@@ -4,6 +4,7 @@
 
 #include "ink/base/check.h"
 #include "ink/base/file.h"
+#include "ink/data/eval_file.h"
 #include "ink/data/shard.h"
 #include "ink/format/model_io.h"
 #include "ink/format/safetensors.h"
@@ -86,6 +87,9 @@ std::string describe_file(const fs::path& path) {
   if (path.filename() == "tokenizer.json") return describe_tokenizer(path.parent_path());
   const MappedFile file(path);
   if (is_shard(file.bytes())) return fmt::format("token shard, {} tokens", Shard(path).tokens().size());
+  if (is_eval_file(file.bytes())) {
+    return fmt::format("eval file, {} multiple-choice questions", parse_eval_file(file.bytes(), path.string()).size());
+  }
   if (is_llmc_model(file.bytes())) return fmt::format("llm.c model: {}", dimensions(read_model_config(path)));
   if (is_gguf(file.bytes())) {
     const auto source = open_model(path);
