@@ -23,8 +23,12 @@ constexpr int64_t even_step(int64_t size, int64_t largest, int64_t unit) {
   return divide_up(divide_up(size, divide_up(size, largest)), unit) * unit;
 }
 
-// Memory to be fetched while something else is computed: two cache lines at each of count places, stride apart. Only
-// asked for, never read: an address beyond its memory, or none, does no harm, but is no pointer either.
+// Asks for a cache line, and never reads it: an address beyond its memory, or none, does no harm, but is no pointer.
+inline void fetch_line(uintptr_t address) {
+  __builtin_prefetch(reinterpret_cast<const void*>(address));  // NOLINT(performance-no-int-to-ptr)
+}
+
+// Memory to be fetched while something else is computed: two cache lines at each of count places, stride apart.
 struct Fetch {
   static constexpr int64_t kBytes = 128;  // two lines
 
@@ -34,10 +38,8 @@ struct Fetch {
 
   // Asks for one place and goes on to the next, if there is one.
   void step() {
-    // NOLINTBEGIN(performance-no-int-to-ptr): an address that may lie outside of any object is no pointer
-    __builtin_prefetch(reinterpret_cast<const void*>(address));
-    __builtin_prefetch(reinterpret_cast<const void*>(address + kBytes / 2));
-    // NOLINTEND(performance-no-int-to-ptr)
+    fetch_line(address);
+    fetch_line(address + kBytes / 2);
     address += --count > 0 ? stride : 0;
   }
 

@@ -17,8 +17,8 @@
 HWY_BEFORE_NAMESPACE();
 namespace ink::cpu::HWY_NAMESPACE {
 
-constexpr int64_t kGroup = 2 * kLanes;  // columns of out that are computed together: two chains hide the latency of one
-constexpr int64_t kRowsAtOnce = 4;      // of a
+constexpr int64_t kRowsAtOnce = 4;  // of a
+constexpr int64_t kLine = 64;       // bytes that are fetched at a time
 
 // f.operator()<R>(m) for R rows from m on, until all m_end are done.
 template <class F>
@@ -30,25 +30,20 @@ HWY_INLINE void for_rows(int64_t m_end, const F& f) {
   if (m_end - m == 1) f.template operator()<1>(m);
 }
 
-// sums(R,kGroup) += a(R,depth) · b(depth,kGroup), rows of a lda apart.
-template <int64_t R>
-HWY_INLINE void add_products(const float* a, int64_t lda, int64_t depth, const float* b, float* sums) {
+// sums(M,kLanes) += a(M,Depth) · b(Depth,kLanes), rows of a lda apart, a row of b in each vector.
+template <int64_t Depth>
+HWY_INLINE void add_products(int64_t M, const float* a, int64_t lda, const hn::Vec<Full> (&b)[Depth], float* sums) {
   const Full d;
-  hn::Vec<Full> sum[R][2];
-  HWY_UNROLL(4) for (int64_t r = 0; r < R; ++r) {
-    HWY_UNROLL(2) for (int v = 0; v < 2; ++v) sum[r][v] = hn::Load(d, sums + r * kGroup + v * kLanes);
-  }
-  for (int64_t k = 0; k < depth; ++k) {
-    const auto b0 = hn::Load(d, b + k * kGroup), b1 = hn::Load(d, b + k * kGroup + kLanes);
-    HWY_UNROLL(4) for (int64_t r = 0; r < R; ++r) {
-      const auto factor = hn::Set(d, a[r * lda + k]);
-      sum[r][0] = hn::MulAdd(factor, b0, sum[r][0]);
-      sum[r][1] = hn::MulAdd(factor, b1, sum[r][1]);
+  for_rows(M, [&]<int64_t R>(int64_t m) HWY_ATTR {
+    hn::Vec<Full> sum[R];
+    HWY_UNROLL(4) for (int64_t r = 0; r < R; ++r) sum[r] = hn::Load(d, sums + (m + r) * kLanes);
+    HWY_UNROLL(16) for (int64_t k = 0; k < Depth; ++k) {
+      HWY_UNROLL(4) for (int64_t r = 0; r < R; ++r) {
+        sum[r] = hn::MulAdd(hn::Set(d, a[(m + r) * lda + k]), b[k], sum[r]);
+      }
     }
-  }
-  HWY_UNROLL(4) for (int64_t r = 0; r < R; ++r) {
-    HWY_UNROLL(2) for (int v = 0; v < 2; ++v) hn::Store(sum[r][v], d, sums + r * kGroup + v * kLanes);
-  }
+    HWY_UNROLL(4) for (int64_t r = 0; r < R; ++r) hn::Store(sum[r], d, sums + (m + r) * kLanes);
+  });
 }
 
 // c = sums, or c += sums: n elements.
@@ -59,41 +54,61 @@ HWY_INLINE void store_sums(const float* sums, float* c, int64_t n, bool add) {
   });
 }
 
+// Rows of b that are multiplied together: two chains of sums hide the latency of one.
+constexpr int64_t kGroups = 2, kGroupRows = kGroups * kLanes;
+
+// A block of depths [k, k_end) of the rows of b from n on, cols of them.
+template <class T>
+void add_rows(const Gemm& g, const T* b, int64_t n, int64_t cols, int64_t k, int64_t k_end, bool more,
+              float (&sums)[kGroups][kMostFewRows * kLanes]) {
+  constexpr int64_t kDepth = kSquareDepth<T>, kAhead = 256 / sizeof(T);  // elements of a row
+  const int64_t M = g.out.rows(), K = g.a.cols();
+  const float* a = g.a.f32();
+  for (; cols == kGroupRows && k + kDepth <= k_end; k += kDepth) {
+    const bool here = k + kAhead < K;  // else the place is in the next rows
+    if (k * sizeof(T) % kLine == 0 && (here || more)) {
+      const T* next = b + n * K + k + kAhead + (here ? 0 : (kGroupRows - 1) * K);
+      for (int64_t r = 0; r < kGroupRows; ++r) __builtin_prefetch(next + r * K);
+    }
+    HWY_UNROLL(2) for (int64_t group = 0; group < kGroups; ++group) {
+      hn::Vec<Full> square[kDepth];
+      load_square(b + (n + group * kLanes) * K + k, K, square);
+      add_products(M, a + k, K, square, sums[group]);
+    }
+  }
+  for (; k < k_end; ++k) {  // what does not fill a square
+    HWY_ALIGN float column[kGroupRows] = {};
+    for (int64_t r = 0; r < cols; ++r) column[r] = widen(b[(n + r) * K + k]);
+    for (int64_t group = 0; group < kGroups; ++group) {
+      const hn::Vec<Full> vector[1] = {hn::Load(Full(), column + group * kLanes)};
+      add_products(M, a + k, K, vector, sums[group]);
+    }
+  }
+}
+
 // Where b's rows are columns of op(b): squares of them are turned in registers. Columns [n_begin, n_end) of out.
 template <class T>
 void multiply_rows(const Gemm& g, const T* b, int64_t k_block, int64_t n_begin, int64_t n_end) {
-  constexpr int64_t kSteps = 16;  // squares that are fetched ahead
   const int64_t M = g.out.rows(), N = g.out.cols(), K = g.a.cols();
   float* const product = (g.gelu_in ? g.gelu_in : g.out).f32();
-  HWY_ALIGN float square[kLanes * kGroup] = {};
-  HWY_ALIGN float sums[kMostFewRows * kGroup];
-  int64_t ahead_n = n_begin, ahead_k = kSteps * kLanes;
-  for (int64_t n = n_begin; n < n_end; n += kGroup) {
-    const int64_t rows = std::min(kGroup, n_end - n);
+  HWY_ALIGN float sums[kGroups][kMostFewRows * kLanes];
+  for (int64_t n = n_begin; n < n_end; n += kGroupRows) {
+    const int64_t cols = std::min(kGroupRows, n_end - n);
     for (int64_t k = 0; k < K; k += k_block) {
-      const int64_t k_end = std::min(k + k_block, K);
-      std::fill_n(sums, M * kGroup, 0.0f);
-      for (int64_t i = k; i < k_end; i += kLanes, ahead_k += kLanes) {
-        for (; ahead_k >= K; ahead_k -= K) ahead_n += kGroup;
-        if (ahead_n + kGroup <= n_end) {
-          for (int64_t r = 0; r < kGroup; ++r) __builtin_prefetch(b + (ahead_n + r) * K + ahead_k);
+      for (auto& group : sums) std::fill_n(group, M * kLanes, 0.0f);
+      add_rows(g, b, n, cols, k, std::min(k + k_block, K), n + 2 * kGroupRows <= n_end, sums);
+      for (int64_t at = 0; at < cols; at += kLanes) {
+        for (int64_t m = 0; m < M; ++m) {
+          store_sums(sums[at / kLanes] + m * kLanes, product + m * N + n + at, std::min(kLanes, cols - at), k > 0);
         }
-        const int64_t depth = std::min(kLanes, k_end - i);
-        if (rows == kGroup && depth == kLanes) {
-          transpose(b + n * K + i, kGroup, kLanes, K, square, kGroup);
-        } else {
-          transpose(b + n * K + i, rows, depth, K, square, kGroup);
-        }
-        for_rows(M, [&]<int64_t R>(int64_t m)
-                        HWY_ATTR { add_products<R>(g.a.f32() + m * K + i, K, depth, square, sums + m * kGroup); });
       }
-      for (int64_t m = 0; m < M; ++m) store_sums(sums + m * kGroup, product + m * N + n, rows, k > 0);
     }
   }
   finish_tile(g, {.m = 0, .n = n_begin, .rows = M, .cols = n_end - n_begin});
 }
 
-// sums(R,n) += a(R,Depth) · b(Depth,n), rows of a, b and sums lda, ldb and ld_sums apart.
+// sums(R,n) += a(R,Depth) · b(Depth,n), rows of a, b and sums lda, ldb and ld_sums apart. The next rows of b are
+// fetched.
 template <int64_t R, int64_t Depth, class T>
 HWY_INLINE void add_row_products(const float* a, int64_t lda, const T* b, int64_t ldb, int64_t n, float* sums,
                                  int64_t ld_sums) {
@@ -102,6 +117,8 @@ HWY_INLINE void add_row_products(const float* a, int64_t lda, const T* b, int64_
     HWY_UNROLL(4) for (int64_t r = 0; r < R; ++r) sum[r] = hn::LoadU(d, sums + r * ld_sums + i);
     HWY_UNROLL(8) for (int64_t k = 0; k < Depth; ++k) {
       const auto row = load_floats(d, b + k * ldb + i);
+      if (i * sizeof(T) % kLine == 0)
+        fetch_line(reinterpret_cast<uintptr_t>(b + k * ldb + i) + Depth * ldb * sizeof(T));
       HWY_UNROLL(4) for (int64_t r = 0; r < R; ++r) sum[r] = hn::MulAdd(hn::Set(d, a[r * lda + k]), row, sum[r]);
     }
     HWY_UNROLL(4) for (int64_t r = 0; r < R; ++r) hn::StoreU(sum[r], d, sums + r * ld_sums + i);
@@ -133,8 +150,6 @@ void multiply_columns(const Gemm& g, const T* b, int64_t k_block, int64_t n_begi
   finish_tile(g, {.m = 0, .n = n_begin, .rows = M, .cols = cols});
 }
 
-int64_t few_rows_group() { return kGroup; }
-
 void multiply_few_rows(const Gemm& g, int64_t n_begin, int64_t n_end, float* sums) {
   const int64_t k_block = GemmBlocks::depth_of(g.a.cols());
   with_elements(g.b.dtype, g.b.data, [&]<class T>(const T* b) HWY_ATTR {
@@ -152,17 +167,16 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace ink::cpu {
 
-HWY_EXPORT(few_rows_group);
 HWY_EXPORT(multiply_few_rows);
 
 bool has_few_rows(const Gemm& g) { return !g.trans_a && !g.accumulate && !g.dgelu_in && g.out.rows() <= kMostFewRows; }
 
 void gemm_few_rows(ThreadPool& pool, GemmEngine& engine, const Gemm& g) {
-  constexpr int64_t kTasks = 4;  // of a thread: a late one delays all
-  const int64_t M = g.out.rows(), N = g.out.cols();
-  // Whole cache lines of columns, and whole groups.
-  const int64_t unit = std::max<int64_t>(32, HWY_DYNAMIC_DISPATCH(few_rows_group)());
-  const int64_t step = even_step(N, divide_up(N, kTasks * pool.threads()), unit);
+  // Where rows are cut, the processor is slow to see where they go on: then one task a thread. Else some more, as a
+  // late one delays all. Whole cache lines and groups of rows.
+  constexpr int64_t kTasks = 4, kUnit = 32;
+  const int64_t M = g.out.rows(), N = g.out.cols(), tasks = (g.trans_b ? kTasks : 1) * pool.threads();
+  const int64_t step = even_step(N, divide_up(N, tasks), kUnit);
   if (!g.trans_b) engine.b.reserve(M * step);
   pool.run_range(N, step, [&](int64_t begin, int64_t end) {
     const ScratchSlots::Lease lease(engine.b);

@@ -198,6 +198,18 @@ class PanelWalk {
 
   void run(std::byte* panel) {
     const auto& [g, kernels, a, m_start, m, blocks, depth] = p_;
+    if (m <= kernels.few_rows) {
+      kernels.multiply_few({.type = g.b.dtype,
+                            .b = address({n_begin_, 0}),
+                            .cols = n_end_ - n_begin_,
+                            .blocks = blocks,
+                            .a = a,
+                            .rows = m,
+                            .c = product(n_begin_),
+                            .ldc = g.out.cols()});
+      finish_tile(g, {.m = m_start, .n = n_begin_, .rows = m, .cols = n_end_ - n_begin_});
+      return;
+    }
     const int64_t row_bytes = blocks * static_cast<int64_t>(block_bytes(g.b.dtype));
     const int64_t ahead = p_.few() ? kAhead : 1;
     for (int64_t i = 0; i < panels() * depths_; ++i) {
@@ -226,6 +238,11 @@ class PanelWalk {
     return p_.g.b.data + bytes_of(p_.g.b.dtype, (at.n * p_.blocks + at.block) * kQuantized);
   }
 
+  // Where the product's columns from n on begin.
+  float* product(int64_t n) const {
+    return (p_.g.gelu_in ? p_.g.gelu_in : p_.g.out).f32() + p_.m_start * p_.g.out.cols() + n;
+  }
+
   // The i-th panel.
   Place place(int64_t i) const {
     const int64_t n = p_.few() ? i / depths_ : i % panels(), k = p_.few() ? i % depths_ : i / panels();
@@ -235,7 +252,6 @@ class PanelWalk {
   void multiply_panel(const Place& at, const std::byte* panel) const {
     const auto& [g, kernels, a, m_start, m, blocks, depth] = p_;
     const int64_t N = g.out.cols(), lda = blocks * kernels.a_block, cols = cols_at(at.n), size = size_at(at.block);
-    float* const product = (g.gelu_in ? g.gelu_in : g.out).f32() + m_start * N + at.n;
     const bool add = at.block > 0;
     constexpr int64_t kMostRows = 16, kMostCols = 64;
     assert(kernels.rows <= kMostRows && kernels.cols <= kMostCols);
@@ -243,7 +259,7 @@ class PanelWalk {
     for (int64_t row = 0; row < m; row += kernels.rows) {
       const int64_t rows = std::min(kernels.rows, m - row);
       const std::byte* const a_rows = a + row * lda + at.block * kernels.a_block;
-      float* const c = product + row * N;
+      float* const c = product(at.n) + row * N;
       const QuantizedKernels::Multiply multiply = kernels.multiply[rows - 1];
       if (cols == kernels.cols) {
         multiply(size, a_rows, lda, panel, c, N, add);

@@ -13,6 +13,16 @@ struct QuantizedKernels {
   // c(rows, cols) = the products of so many blocks of each row of a, lda bytes apart, with a panel, or c continued.
   using Multiply = void (*)(int64_t blocks, const std::byte* a, int64_t lda, const std::byte* panel, float* c,
                             int64_t ldc, bool add);
+  // The products of a few rows of a with any number of rows of b.
+  struct Few {
+    DType type;
+    const std::byte* b;  // rows of so many blocks, as those of a are
+    int64_t cols, blocks;
+    const std::byte* a;
+    int64_t rows;
+    float* c;
+    int64_t ldc;
+  };
 
   int64_t rows, cols;        // the largest product, and the columns of a panel
   int64_t a_block, b_block;  // bytes of a block of one row of a, and of a block of a panel
@@ -22,6 +32,9 @@ struct QuantizedKernels {
   // A panel of at most cols rows of b, row_bytes apart. The memory at next is fetched, laid out as b is, unless null.
   void (*pack_b)(DType type, const std::byte* b, int64_t row_bytes, int64_t rows, int64_t blocks, const std::byte* next,
                  std::byte* panel);
+  // At most few_rows are multiplied by this, as b is read, with no panel in between.
+  int64_t few_rows = 0;
+  void (*multiply_few)(const Few& p) = nullptr;
 };
 
 // A block of a for 8-bit dot products of signed with unsigned numbers: those of b are 128 too large, for which the sum

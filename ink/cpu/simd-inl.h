@@ -66,13 +66,12 @@ HWY_INLINE hn::Vec<D> load_floats(D d, const BF16* from) {
   return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(du, hn::LoadU(half, &from->bits))));
 }
 template <class D>
-HWY_INLINE hn::Vec<D> load_floats(D d, const F16* from) {
+HWY_INLINE hn::Vec<D> widen_f16(D d, hn::Vec<hn::Rebind<uint16_t, D>> half) {
 #if HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_SSE4
   // By hand: Highway's way without instructions takes infinity for a number. The exponent moves to its place in a float
   // and is then corrected by a product, which normalises subnormal numbers too.
   const hn::RebindToUnsigned<D> du;
-  const hn::Rebind<uint16_t, D> half;
-  const auto bits = hn::PromoteTo(du, hn::LoadU(half, &from->bits));
+  const auto bits = hn::PromoteTo(du, half);
   const auto magnitude = hn::ShiftLeft<13>(hn::And(bits, hn::Set(du, 0x7fff)));
   const auto number = hn::Mul(hn::BitCast(d, magnitude), hn::Set(d, 0x1p112f));
   const auto special = hn::Or(hn::BitCast(d, magnitude), hn::BitCast(d, hn::Set(du, 0x7f800000)));
@@ -80,9 +79,12 @@ HWY_INLINE hn::Vec<D> load_floats(D d, const F16* from) {
   const auto sign = hn::BitCast(d, hn::ShiftLeft<16>(hn::And(bits, hn::Set(du, 0x8000))));
   return hn::Or(hn::IfThenElse(is_number, number, special), sign);
 #else
-  const hn::Rebind<hwy::float16_t, D> half;
-  return hn::PromoteTo(d, hn::LoadU(half, reinterpret_cast<const hwy::float16_t*>(from)));
+  return hn::PromoteTo(d, hn::BitCast(hn::Rebind<hwy::float16_t, D>(), half));
 #endif
+}
+template <class D>
+HWY_INLINE hn::Vec<D> load_floats(D d, const F16* from) {
+  return widen_f16(d, hn::LoadU(hn::Rebind<uint16_t, D>(), &from->bits));
 }
 template <class D>
 HWY_INLINE hn::Vec<D> load_floats(D d, const int8_t* from) {
@@ -132,6 +134,91 @@ HWY_INLINE void transpose_lanes(D d, const T* in, int64_t in_row, float* out, in
       hn::StoreU(hn::ConcatLowerLower(d, odd23, odd01), d, to + 4 * out_row);
       hn::StoreU(hn::ConcatUpperUpper(d, even23, even01), d, to + 8 * out_row);
       hn::StoreU(hn::ConcatUpperUpper(d, odd23, odd01), d, to + 12 * out_row);
+    }
+  }
+}
+#endif
+
+// The elements of a row that load_square takes: of halves, pairs fill the lanes on the way.
+template <class T>
+constexpr int64_t kSquareDepth = sizeof(T) == sizeof(float) || kLanes == 1 ? kLanes : HWY_MAX(kLanes, 8);
+
+#if HWY_TARGET == HWY_SCALAR
+template <class T>
+HWY_INLINE void load_square(const T* in, int64_t, hn::Vec<Full> (&v)[1]) {
+  v[0] = load_floats(Full(), in);
+}
+#else
+// v[j] = the 32 bits at in + 4·j bytes of as many rows as there are lanes, the rows in_row bytes apart. Blocks of lanes
+// are put together as they are loaded, which leaves less to be moved across blocks.
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
+constexpr int64_t kColumnsAtOnce = 8;
+HWY_INLINE void load_columns(const std::byte* in, int64_t in_row, hn::Vec<Full> (&v)[8]) {
+  const Full d;
+  const hn::Half<Full> half;
+  hn::Vec<Full> four[2][4];
+  HWY_UNROLL(2) for (int64_t i = 0; i < 2; ++i) {
+    HWY_UNROLL(4) for (int64_t j = 0; j < 4; ++j) {  // rows 8·i + j and 4 more
+      const std::byte* const row = in + (8 * i + j) * in_row;
+      four[i][j] = hn::Combine(d, hn::LoadU(half, reinterpret_cast<const float*>(row + 4 * in_row)),
+                               hn::LoadU(half, reinterpret_cast<const float*>(row)));
+    }
+    transpose_blocks_of_four(d, four[i]);
+  }
+  HWY_UNROLL(4) for (int j = 0; j < 4; ++j) {  // even blocks are of column j, odd ones of column j + 4
+    v[j] = hn::Vec<Full>{_mm512_shuffle_f32x4(four[0][j].raw, four[1][j].raw, 0x88)};
+    v[j + 4] = hn::Vec<Full>{_mm512_shuffle_f32x4(four[0][j].raw, four[1][j].raw, 0xdd)};
+  }
+}
+#else
+constexpr int64_t kColumnsAtOnce = 4;
+HWY_INLINE void load_columns(const std::byte* in, int64_t in_row, hn::Vec<Full> (&v)[4]) {
+  const Full d;
+  HWY_UNROLL(4) for (int64_t j = 0; j < 4; ++j) {
+    const auto block = [&](int64_t q) HWY_ATTR {
+      return hn::LoadDup128(d, reinterpret_cast<const float*>(in + (4 * q + j) * in_row));
+    };
+    if constexpr (kLanes == 4) {
+      v[j] = block(0);
+    } else {
+      v[j] = hn::ConcatUpperLower(d, block(1), block(0));
+    }
+  }
+  transpose_blocks_of_four(d, v);
+}
+#endif
+
+// The lower and the upper half of each lane, widened.
+HWY_INLINE void split_pairs(const BF16*, hn::Vec<Full> pairs, hn::Vec<Full>& low, hn::Vec<Full>& high) {
+  const Full d;
+  const hn::RebindToUnsigned<Full> du;
+  const auto bits = hn::BitCast(du, pairs);
+  low = hn::BitCast(d, hn::ShiftLeft<16>(bits));
+  high = hn::BitCast(d, hn::And(bits, hn::Set(du, 0xffff0000u)));
+}
+HWY_INLINE void split_pairs(const F16*, hn::Vec<Full> pairs, hn::Vec<Full>& low, hn::Vec<Full>& high) {
+  const Full d;
+  const hn::RebindToUnsigned<Full> du;
+  const hn::Rebind<uint16_t, Full> half;
+  const auto bits = hn::BitCast(du, pairs);
+  low = widen_f16(d, hn::TruncateTo(half, bits));
+  high = widen_f16(d, hn::TruncateTo(half, hn::ShiftRight<16>(bits)));
+}
+
+// v[k] = element k of as many rows as there are lanes, widened.
+template <class T>
+HWY_INLINE void load_square(const T* in, int64_t in_row, hn::Vec<Full> (&v)[kSquareDepth<T>]) {
+  constexpr int64_t kHalves = sizeof(float) / sizeof(T);  // elements of a lane
+  const auto* bytes = reinterpret_cast<const std::byte*>(in);
+  HWY_UNROLL(4) for (int64_t k = 0; k < kSquareDepth<T>; k += kColumnsAtOnce * kHalves) {
+    hn::Vec<Full> columns[kColumnsAtOnce];
+    load_columns(bytes + k * sizeof(T), in_row * sizeof(T), columns);
+    HWY_UNROLL(8) for (int64_t j = 0; j < kColumnsAtOnce; ++j) {
+      if constexpr (kHalves == 1) {
+        v[k + j] = columns[j];
+      } else {
+        split_pairs(in, columns[j], v[k + 2 * j], v[k + 2 * j + 1]);
+      }
     }
   }
 }
