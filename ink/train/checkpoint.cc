@@ -35,10 +35,18 @@ json to_json(const OutlierDetector::State& s) {
   return {{"window", s.window}, {"next", s.next}, {"sum", s.sum}, {"sum_squares", s.sum_squares}};
 }
 
+// A count. Those beyond 2^53, which no run reaches, are refused, so that what is added to them cannot overflow.
+int64_t count_at(const json& object, const char* key, const fs::path& path) {
+  const json& value = object.at(key);
+  const int64_t count = whole_number(value);
+  check(count >= 0 && count <= int64_t{1} << 53, "{}: {} is {}, not a count", path.string(), key, short_dump(value));
+  return count;
+}
+
 OutlierDetector::State outliers_from_json(const json& j, const fs::path& path) {
   OutlierDetector::State s;
   j.at("window").get_to(s.window);
-  j.at("next").get_to(s.next);
+  s.next = static_cast<size_t>(count_at(j, "next", path));
   j.at("sum").get_to(s.sum);
   j.at("sum_squares").get_to(s.sum_squares);
   check(s.window.size() <= OutlierDetector::kWindow && s.next < OutlierDetector::kWindow,
@@ -201,19 +209,19 @@ TrainState load_checkpoint(const fs::path& path, std::string_view optimizer, Gpt
   TrainState state;
   try {
     check_files(path, j);
-    state.step = j.at("step").get<int64_t>();
+    state.step = count_at(j, "step", json_path);
     check(path.filename() == checkpoint_path("", state.step).filename(), "{}: it is of step {}, the folder is {}",
           json_path.string(), state.step, path.filename().string());
     state.optimizer = j.at("optimizer").get<std::string>();
     const json& loader = j.at("loader");
     state.loader.order = order_from_name(loader.at("order").get<std::string>());
-    state.loader.shard = loader.at("shard").get<int64_t>();
-    state.loader.sample = loader.at("sample").get<int64_t>();
-    state.loader.epoch = loader.at("epoch").get<int64_t>();
-    state.loader.offset = loader.at("offset").get<int64_t>();
-    state.loader.tokens = loader.at("tokens").get<int64_t>();
+    state.loader.shard = count_at(loader, "shard", json_path);
+    state.loader.sample = count_at(loader, "sample", json_path);
+    state.loader.epoch = count_at(loader, "epoch", json_path);
+    state.loader.offset = count_at(loader, "offset", json_path);
+    state.loader.tokens = count_at(loader, "tokens", json_path);
     state.loader.data = loader.at("data").get<std::string>();
-    state.loader.sample_tokens = loader.at("sample_tokens").get<int64_t>();
+    state.loader.sample_tokens = count_at(loader, "sample_tokens", json_path);
     state.loader.rng = loader.at("rng").get<std::string>();
     state.loss_outliers = outliers_from_json(j.at("loss_outliers"), json_path);
     state.norm_outliers = outliers_from_json(j.at("norm_outliers"), json_path);
