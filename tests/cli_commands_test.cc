@@ -285,7 +285,7 @@ TEST_F(CliCommands, ConvertingThereAndBackGivesTheSameBytes) {
   ok({"convert", "model.bin", "back"});
   EXPECT_TRUE(bytes("model/model.safetensors") == bytes("back/model.safetensors"));
   EXPECT_EQ(bytes("model/config.json"), bytes("back/config.json"));
-  EXPECT_FALSE(fs::exists(dir_ / "back/tokenizer.json"));  // 256 tokens tell no tokenizer
+  EXPECT_TRUE(bytes("model/tokenizer.json") == bytes("back/tokenizer.json"));  // from model_tokenizer.bin
   ok({"convert", "back", "again.bin"});
   EXPECT_TRUE(bytes("model.bin") == bytes("again.bin"));
   // From folder to folder the tokenizer goes along.
@@ -303,8 +303,30 @@ TEST_F(CliCommands, Bfloat16IsRoundedOnce) {
   ok({"convert", "rounded", "again.bin", "--bf16"});
   EXPECT_TRUE(bytes("half.bin") == bytes("again.bin"));
   EXPECT_FALSE(bytes("rounded/model.safetensors") == bytes("model/model.safetensors"));
-  fails(2, {"convert", "model", "folder", "--bf16"}, {"--bf16", "folder"});
-  EXPECT_FALSE(fs::exists(dir_ / "folder"));
+  ok({"convert", "model", "folder", "--dtype", "bf16"});
+  EXPECT_TRUE(bytes("rounded/model.safetensors") == bytes("folder/model.safetensors"));
+  fails(2, {"convert", "model", "third", "--dtype", "f8"}, {"f8"});
+  fails(2, {"convert", "model", "third", "--dtype", "bf16", "--bf16"}, {"--bf16"});
+  EXPECT_FALSE(fs::exists(dir_ / "third"));
+}
+
+TEST_F(CliCommands, AQuantizedModelGeneratesText) {
+  write_model("model");
+  const std::string said = ok({"quantize", "model", "small.gguf", "--type", "q8_0", "--embedding-type", "f32"});
+  EXPECT_NE(said.find("total"), std::string::npos) << said;
+  EXPECT_NE(ok({"info", "small.gguf"}).find("small.gguf: GGUF, "), std::string::npos);
+  EXPECT_TRUE(ok({"sample", "--model", "small.gguf", "--prompt", "the ", "--max-tokens", "3"}).starts_with("the "));
+  fails(2, {"quantize", "model", "other.gguf"}, {"--type"});
+  fails(2, {"quantize", "model", "other.gguf", "--type", "q5_0"}, {"unknown type 'q5_0'"});
+  fails(2, {"quantize", "model", "folder", "--type", "q8_0"}, {"NAME.gguf"});
+}
+
+TEST_F(CliCommands, ATokenizerIsSavedAsLlmcsFile) {
+  ok({"tokenizer", "save", "--tokenizer", "byte", "bytes.bin"});
+  ok({"tokenizer", "save", "--tokenizer", "bytes.bin", "folder"});
+  EXPECT_TRUE(fs::exists(dir_ / "folder/tokenizer.json"));
+  EXPECT_NE(ok({"info", "bytes.bin"}).find("llm.c tokenizer: byte of 256 tokens"), std::string::npos);
+  fails(1, {"tokenizer", "save", "--tokenizer", "byte", "bytes.bin"}, {"bytes.bin", "exists already"});
 }
 
 TEST_F(CliCommands, ARunIsConverted) {

@@ -44,13 +44,19 @@ std::string to_llmc(const ModelSource& source, const fs::path& out, std::optiona
   }
   const DType type = dtype.value_or(lossless_type(source) == DType::bf16 ? DType::bf16 : DType::f32);
   std::string beside = "no tokenizer";
+  fs::path path;
   if (const std::shared_ptr<const Tokenizer> tokenizer = source.tokenizer()) {
-    const fs::path path = llmc_tokenizer_path(out);
+    path = llmc_tokenizer_path(out);
     check(!fs::exists(path), "{}: exists already; remove it or choose another name for the model", path.string());
     save_llmc_tokenizer(*tokenizer, path);
     beside = fmt::format("{} tokenizer beside it in {}", tokenizer->name(), path.filename().string());
   }
-  save_llmc(out, source, type == DType::bf16);
+  try {
+    save_llmc(out, source, type == DType::bf16);
+  } catch (...) {  // both or none
+    if (!path.empty()) remove_tree(path);
+    throw;
+  }
   return fmt::format("llm.c model, version {}, {}, {}{}, {}", type == DType::bf16 ? 5 : 3, name_of(type),
                      parameters(source), loss(source, type), beside);
 }
