@@ -406,6 +406,19 @@ TEST_F(TrainingRun, WeightsThatAreNotFiniteAreNotSaved) {
   EXPECT_EQ(list_checkpoints(o.out)[0].step, 10);
 }
 
+TEST_F(TrainingRun, AnUntiedModelResumes) {
+  make_directories(dir_ / "model");
+  ThreadPool pool(1);
+  const auto ops = make_ops("ref", pool);
+  const Gpt2Config config = {.context = 16, .vocab = 256, .layers = 2, .heads = 2, .channels = 16, .tied = false};
+  save_huggingface(dir_ / "model", *make_model(*ops, {}, config));
+  make_byte_tokenizer()->save(dir_ / "model");
+  TrainOptions o = small("run");
+  o.model = (dir_ / "model").string();
+  expect_resumes_exactly(o, 10);
+  EXPECT_FALSE(read_model_config(list_checkpoints(o.out).back().path).tied);
+}
+
 TEST_F(TrainingRun, APoisonedModelIsNamed) {
   make_directories(dir_ / "model");
   ThreadPool pool(1);
