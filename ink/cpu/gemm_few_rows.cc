@@ -172,9 +172,9 @@ HWY_EXPORT(multiply_few_rows);
 bool has_few_rows(const Gemm& g) { return !g.trans_a && !g.accumulate && !g.dgelu_in && g.out.rows() <= kMostFewRows; }
 
 void gemm_few_rows(ThreadPool& pool, GemmEngine& engine, const Gemm& g) {
-  // Where rows are cut, the processor is slow to see where they go on: then one task a thread. Else some more, as a
-  // late one delays all. Whole cache lines and groups of rows.
-  constexpr int64_t kTasks = 4, kUnit = 32;
+  // Where rows are cut, the processor is slow to see where they go on: few tasks, of whole cache lines and groups of
+  // rows.
+  constexpr int64_t kTasks = 2, kUnit = 32;
   const int64_t M = g.out.rows(), N = g.out.cols(), tasks = (g.trans_b ? kTasks : 1) * pool.threads();
   const int64_t step = even_step(N, divide_up(N, tasks), kUnit);
   if (!g.trans_b) engine.b.reserve(M * step);

@@ -278,7 +278,7 @@ class PanelWalk {
 }  // namespace
 
 void gemm_quantized(ThreadPool& pool, GemmEngine& engine, const Gemm& g) {
-  constexpr int64_t kDepth = 16, kFewDepth = 4, kTasks = 4, kStripPanels = 8;
+  constexpr int64_t kDepth = 16, kFewDepth = 4, kTasks = 4, kFewTasks = 2, kStripPanels = 8;
   const int64_t M = g.out.rows(), N = g.out.cols(), K = g.a.cols();
   const QuantizedKernels kernels = HWY_DYNAMIC_DISPATCH(quantized_kernels)();
   const int64_t blocks = K / kQuantized, lda = blocks * kernels.a_block;
@@ -297,7 +297,8 @@ void gemm_quantized(ThreadPool& pool, GemmEngine& engine, const Gemm& g) {
                              .blocks = blocks,
                              .depth = even_step(blocks, few ? kFewDepth : kDepth, 1)};
     engine.b.reserve(divide_up(product.depth * kernels.b_block, sizeof(float)));
-    int64_t step = even_step(N, divide_up(N, kTasks * pool.threads()), kernels.cols);
+    const int64_t tasks = (few ? kFewTasks : kTasks) * pool.threads();
+    int64_t step = even_step(N, divide_up(N, tasks), kernels.cols);
     if (!few) step = std::min(step, kStripPanels * kernels.cols);
     pool.run_range(N, step, [&](int64_t begin, int64_t end) {
       const ScratchSlots::Lease lease(engine.b);

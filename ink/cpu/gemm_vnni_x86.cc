@@ -218,7 +218,7 @@ template <class Rows, class Block, int R>
 INK_VNNI_TARGET void multiply_few_rows(const QuantizedKernels::Few& p) {
   const int64_t row_bytes = p.blocks * static_cast<int64_t>(sizeof(Block));
   const int64_t lda = p.blocks * static_cast<int64_t>(sizeof(SignedBlock));
-  constexpr int64_t kAhead = 512;                     // bytes
+  constexpr int64_t kAhead = 768;                 // bytes
   constexpr int64_t kEvery = 64 / sizeof(Block);  // at least once a cache line: one that is left out costs more
   for (int64_t n = 0; n < p.cols; n += kLanes) {
     const int64_t cols = std::min<int64_t>(kLanes, p.cols - n);
