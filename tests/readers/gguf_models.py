@@ -55,11 +55,14 @@ def expect_tokenizer(path, checkpoint):
 
 with tempfile.TemporaryDirectory() as name:
     folder = pathlib.Path(name)
-    checkpoint = train(folder, "--tokenizer", "gpt2")
+    (folder / "byte").mkdir()
+    checkpoint = train(folder / "byte", "--tokenizer", "byte")
     weights = safetensors.load_file(checkpoint / "model.safetensors")
     for kind, embedding in (("f32", "F32"), ("f16", "F16"), ("bf16", "BF16"), ("q8_0", "Q8_0"), ("q4_0", "Q8_0")):
         path = folder / f"{kind}.gguf"
         ink("quantize", checkpoint, path, "--type", kind)
         expect_tensors(path, weights, kind.upper(), embedding)
-        if kind == "f32":  # slow to parse
-            expect_tokenizer(path, checkpoint)
+    (folder / "gpt2").mkdir()
+    checkpoint = train(folder / "gpt2", "--tokenizer", "gpt2")
+    ink("convert", checkpoint, folder / "gpt2.gguf")
+    expect_tokenizer(folder / "gpt2.gguf", checkpoint)
