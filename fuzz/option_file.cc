@@ -1,5 +1,5 @@
-// Option files and run.toml. What is fuzzed is what happens around toml++, which is linked as the system has it: its own
-// sources, built with sanitizers, have findings of their own (assertions and unreachable code that are reached).
+// Option files and run.toml. What is fuzzed is what happens around toml++, which is linked as the system has it: its
+// own sources, built with sanitizers, have findings of their own (assertions and unreachable code that are reached).
 #include "cli/option_file.h"
 
 #include "fuzz/fuzz.h"
