@@ -11,6 +11,7 @@ Needs Python 3.7 and its standard library.
 """
 
 import argparse
+import datetime
 import json
 import os
 import statistics
@@ -39,6 +40,8 @@ def ink_round(args, model):
         "decode": figures["decode_tokens_per_s"],
         "memory_share": figures["share_of_memory_speed"] or 0,
         "first_token_s": figures["first_token_s"],
+        "machine": "%s, %d threads" % (report["machine"]["cpu"], report["machine"]["threads"]),
+        "version": report["machine"]["version"],
     }
 
 
@@ -57,12 +60,27 @@ def median(rounds, key):
 
 
 def table(results, args):
-    lines = ["| weights | test | Inkling, tokens/s | llama.cpp, tokens/s | ratio | of memory's speed | first token |"]
+    rounds = next(iter(results.values()))
+    ours, theirs = rounds["ink"][0], (rounds["llama"] or [{}])[0]
+    lines = [
+        "%s; %s. Inkling %s%s; %d rounds, medians."
+        % (
+            ours["machine"],
+            datetime.date.today().isoformat(),
+            ours["version"],
+            ", llama.cpp build %s" % theirs["build"] if theirs else "",
+            len(rounds["ink"]),
+        ),
+        "",
+    ]
+    lines += ["| weights | test | Inkling, tokens/s | llama.cpp, tokens/s | ratio | of memory's speed | first token |"]
     lines.append("|---|---|---:|---:|---:|---:|---:|")
     for kind, sides in results.items():
         for test in ("decode", "prompt"):
             ours, theirs = median(sides["ink"], test), median(sides["llama"], test)
             decode = test == "decode"
+            ratios = [a[test] / b[test] for a, b in zip(sides["ink"], sides["llama"])]
+            spread = " (%.2f–%.2f)" % (min(ratios), max(ratios)) if len(ratios) > 1 else ""
             lines.append(
                 "| %s | %s | %.1f | %s | %s | %s | %s |"
                 % (
@@ -70,7 +88,7 @@ def table(results, args):
                     "decode %d" % args.decode if decode else "prompt of %d" % args.prompt,
                     ours,
                     "%.1f" % theirs if theirs else "",
-                    "%.2fx" % (ours / theirs) if theirs else "",
+                    "%.2fx%s" % (ours / theirs, spread) if theirs else "",
                     "%.0f%%" % (100 * median(sides["ink"], "memory_share")) if decode else "",
                     "%.2f s" % median(sides["ink"], "first_token_s") if decode else "",
                 )

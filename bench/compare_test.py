@@ -13,6 +13,7 @@ import xml.etree.ElementTree as ElementTree
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import compare  # noqa: E402
+import compare_infer  # noqa: E402
 import doc_section  # noqa: E402
 
 LLMC_OUTPUT = """[GPT-2]
@@ -254,6 +255,59 @@ class WholeRuns(unittest.TestCase):
             status, out, err = self.run_compare(arguments + ["--rounds", "1"])
             self.assertEqual((status, out), (1, ""), arguments)
             self.assertIn(text, err.splitlines()[-1])
+
+
+class CompareInfer(unittest.TestCase):
+    """Two programs that pretend to be ink and llama-bench: they print what those print."""
+
+    INK = """#!/bin/sh
+case "$1" in
+  quantize) : > "$3" ;;
+  bench) echo '{"machine": {"cpu": "a processor", "threads": 2, "version": "1"}, "infer": {"types": [
+    {"prompt_tokens_per_s": 300, "decode_tokens_per_s": 60, "share_of_memory_speed": 0.5, "first_token_s": 0.1}]}}' ;;
+esac
+"""
+    LLAMA = """#!/bin/sh
+echo '[{"n_prompt": 256, "n_gen": 0, "avg_ts": 100, "build_number": 7, "build_commit": "abc"},
+       {"n_prompt": 0, "n_gen": 64, "avg_ts": 40, "build_number": 7, "build_commit": "abc"}]'
+"""
+
+    def run_with(self, ink, llama):
+        with tempfile.TemporaryDirectory() as folder:
+            words = ["--model", "m", "--types", "f16", "--rounds", "2", "--out-dir", os.path.join(folder, "out")]
+            for option, text in (("--ink", ink), ("--llama-bench", llama)):
+                if text is None:
+                    continue
+                path = os.path.join(folder, option[2:])
+                with open(path, "w", encoding="utf-8") as file:
+                    file.write(text)
+                os.chmod(path, 0o755)
+                words += [option, path]
+            command = [sys.executable, "-B", os.path.abspath(compare_infer.__file__)] + words
+            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+            results = os.path.join(folder, "out", "results.json")
+            if done.returncode == 0:
+                with open(results, encoding="utf-8") as file:
+                    self.assertEqual(len(json.load(file)["f16"]["ink"]), 2)
+            return done
+
+    def test_ratios_of_both(self):
+        done = self.run_with(self.INK, self.LLAMA)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("| f16 | decode 64 | 60.0 | 40.0 | 1.50x (1.50–1.50) | 50% | 0.10 s |", done.stdout)
+        self.assertIn("| f16 | prompt of 256 | 300.0 | 100.0 | 3.00x (3.00–3.00) |  |  |", done.stdout)
+        self.assertIn("a processor, 2 threads", done.stdout)
+        self.assertIn("build 7 (abc)", done.stdout)
+
+    def test_alone(self):
+        done = self.run_with(self.INK, None)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("| f16 | decode 64 | 60.0 |  |  | 50% | 0.10 s |", done.stdout)
+
+    def test_a_program_that_fails(self):
+        done = self.run_with(self.INK, "#!/bin/sh\necho no such model >&2\nexit 3\n")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("no such model", done.stderr)
 
 
 if __name__ == "__main__":

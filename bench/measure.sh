@@ -4,10 +4,11 @@
 #   PYTHONS     interpreters with torch, several separated by spaces; none: without PyTorch
 #   LLMC        llm.c's built train_gpt2, in its own folder with its files; none: without llm.c
 #   LLMC_LONG   the same with B=1 T=1024 compiled in
+#   LLAMA_BENCH llama.cpp's llama-bench; none: without llama.cpp
 #   INK         the program, build/release/ink by default
 #   ROUNDS      of every comparison, 5 by default
 #   MODEL       of the sections memory and start, gpt2 by default
-# A section can be named to measure it alone: b4-t64, b1-t1024, char, avx2, step, step-long, memory, start, demo.
+# A section can be named to measure it alone: b4-t64, b1-t1024, char, avx2, step, step-long, memory, start, demo, infer.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -18,7 +19,7 @@ python_options=()
 for python in ${PYTHONS:-}; do python_options+=(--python "$python"); done
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-[[ $# -gt 0 ]] || set -- b4-t64 b1-t1024 char avx2 step step-long memory start demo
+[[ $# -gt 0 ]] || set -- b4-t64 b1-t1024 char avx2 step step-long memory start demo infer
 
 # compare SECTION "TITLE" [options of compare.py ...]
 compare() {
@@ -123,6 +124,19 @@ print("%.4f" % [s for s in map(json.loads, open(sys.argv[1])) if "val_loss" in s
     "${measured% *}" "$loss"
 }
 
+# On random weights, whose speed is that of any others.
+infer() {
+  local llama=()
+  [[ -z ${LLAMA_BENCH:-} ]] || llama=(--llama-bench "$LLAMA_BENCH")
+  some_text
+  timed "$ink" train --model "$model" --tokenizer gpt2 --data "$work/text.txt" --batch 1 --seq-len 64 --val-every 0 \
+    --sample-every 0 --steps 0 --checkpoint-every 1 --out "$work/infer-init" >"$work/warm"
+  bench/compare_infer.py --ink "$ink" ${llama[@]+"${llama[@]}"} --model "$work/infer-init" --rounds "$rounds" \
+    --decode 128 --out-dir "$work/infer"
+  # shellcheck disable=SC2016
+  printf '\nMeasured with `bench/compare_infer.py --llama-bench llama-bench --model %s --decode 128`.\n' "$model"
+}
+
 llmc=() llmc_long=()
 [[ -z ${LLMC:-} ]] || llmc=(--llmc "$LLMC")
 [[ -z ${LLMC_LONG:-} ]] || llmc_long=(--llmc "$LLMC_LONG" --llmc-shape 1x1024)
@@ -139,7 +153,7 @@ for section in "$@"; do
     avx2) compare avx2 "GPT-2 124M, B=4 T=64, AVX2 alone" --isa avx2 ;;
     step) ours docs/performance.md step --steps 20 --scaling ;;
     step-long) ours docs/performance.md step-long --batch 1 --seq-len 1024 --steps 10 ;;
-    memory | start | demo)
+    memory | start | demo | infer)
       "$section" >"$work/figures"
       bench/doc_section.py docs/benchmarks.md "$section" <"$work/figures"
       ;;
