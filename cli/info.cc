@@ -9,6 +9,7 @@
 #include "ink/base/system.h"
 #include "ink/data/download.h"
 #include "ink/data/registry.h"
+#include "ink/format/onnx.h"
 #include "ink/model/config.h"
 #include "ink/tensor/plan.h"
 #include "ink/text/tokenizer.h"
@@ -35,6 +36,8 @@ void print_program() {
   print_row("data sets", download_library());
   fmt::print("\nprompts\n");
   print_row("line editor", line_editor());
+  fmt::print("\nexport\n");
+  print_row("onnx", onnx_library());
   fmt::print("\nmodels\n");
   for (const Preset& preset : presets()) print_row(preset.name, preset.description);
   fmt::print("\ntokenizers\n");

@@ -280,6 +280,10 @@ std::unique_ptr<ModelSource> open_huggingface(const fs::path& directory) {
   return std::make_unique<HuggingFaceSource>(directory);
 }
 
+void write_huggingface_config(const fs::path& directory, const Gpt2Config& config, DType dtype) {
+  write_file(directory / kConfigFile, config_text(config, dtype));
+}
+
 void save_huggingface(const fs::path& directory, const ModelSource& source, DType dtype) {
   const Gpt2Config& config = source.config();
   // The tensors are written in order, one at a time: the one under way and its reader.
@@ -297,7 +301,7 @@ void save_huggingface(const fs::path& directory, const ModelSource& source, DTyp
     };
     tensors.push_back({file_name(spec, layer), dtype, file_shape(spec, config), fill});
   });
-  write_file(directory / kConfigFile, config_text(config, dtype));
+  write_huggingface_config(directory, config, dtype);
   write_safetensors(directory / kWeightsFile, tensors, {{"format", "pt"}});
 }
 

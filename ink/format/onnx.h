@@ -28,6 +28,11 @@ inline std::filesystem::path onnx_data_path(const std::filesystem::path& path) {
 // without the ONNX library.
 std::string save_onnx(const std::filesystem::path& path, const ModelSource& model, const OnnxOptions& options = {});
 
+// The same as model.onnx in a new folder, with config.json, and the tokenizer unless that is null: what optimum's
+// ORTModelForCausalLM opens. Returns a line that says what was written.
+std::string save_onnx_folder(const std::filesystem::path& path, const ModelSource& model, const Tokenizer* tokenizer,
+                             const OnnxOptions& options = {});
+
 // For `ink info`: what ONNX files are written with, or that this build writes none.
 std::string onnx_library();
 

@@ -1,4 +1,4 @@
-// What open_model dispatches to: one function a format. Private to the room.
+// What open_model dispatches to, one function a format, and what formats share. Private to the room.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +12,9 @@ namespace ink {
 std::unique_ptr<ModelSource> open_huggingface(const std::filesystem::path& directory);
 std::unique_ptr<ModelSource> open_llmc(const std::filesystem::path& path);
 std::unique_ptr<ModelSource> open_gguf(const std::filesystem::path& path);
+
+// config.json, which other formats' folders have too.
+void write_huggingface_config(const std::filesystem::path& directory, const Gpt2Config& config, DType dtype);
 
 inline constexpr int32_t kLlmcModelMagic = 20240326;
 inline constexpr uint32_t kGgufMagic = 0x46554747;  // "GGUF"
