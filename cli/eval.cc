@@ -100,26 +100,27 @@ void print(const std::string& name, const TextLoss& loss, double seconds) {
 }
 
 ordered_json json_of(const std::string& name, const ChoiceResult& r, double seconds) {
-  const auto share = [&](int64_t right) {
+  const auto share = [&](int64_t right, double of_all) {
     const Interval interval = wilson_interval(right, r.examples);
-    return ordered_json{{"right", right},
-                        {"share", static_cast<double>(right) / static_cast<double>(r.examples)},
-                        {"low", interval.low},
-                        {"high", interval.high}};
+    return ordered_json{{"right", right}, {"share", of_all}, {"low", interval.low}, {"high", interval.high}};
   };
-  return {{"file", name}, {"examples", r.examples}, {"acc", share(r.right)}, {"acc_norm", share(r.right_norm)},
-          {"cut", r.cut}, {"seconds", seconds}};
+  return {{"file", name},
+          {"examples", r.examples},
+          {"acc", share(r.right, r.acc())},
+          {"acc_norm", share(r.right_norm, r.acc_norm())},
+          {"cut", r.cut},
+          {"seconds", seconds}};
 }
 
 void print(const std::string& name, const ChoiceResult& r, double seconds) {
   fmt::print("{}\n  examples  {}, {:.1f} s\n", name, r.examples, seconds);
-  const auto line = [&](const char* what, int64_t right, const char* rule) {
+  const auto line = [&](const char* what, int64_t right, double share, const char* rule) {
     const Interval i = wilson_interval(right, r.examples);
-    fmt::print("  {:<8}  {:.4f} ({:.4f} to {:.4f} with 95% confidence), {} right by the {}\n", what,
-               static_cast<double>(right) / static_cast<double>(r.examples), i.low, i.high, right, rule);
+    fmt::print("  {:<8}  {:.4f} ({:.4f} to {:.4f} with 95% confidence), {} right by the {}\n", what, share, i.low,
+               i.high, right, rule);
   };
-  line("acc", r.right, "summed loss");
-  line("acc_norm", r.right_norm, "mean loss a token, as llm.c");
+  line("acc", r.right, r.acc(), "summed loss");
+  line("acc_norm", r.right_norm, r.acc_norm(), "mean loss a token, as llm.c");
   if (r.cut > 0) fmt::print("  cut       {} contexts were too long and lost their beginning\n", r.cut);
 }
 

@@ -1,5 +1,6 @@
 #include "ink/infer/weights.h"
 
+#include <cassert>
 #include <cstdint>
 #include <utility>
 #include <vector>
@@ -97,9 +98,11 @@ InferenceWeights load_inference_weights(const std::shared_ptr<const ModelSource>
   if (!w.config.tied) slots.emplace_back(&w.head, nullptr);
   auto next = slots.begin();
   for_each_param(w.config, [&](const ParamSpec& spec, int64_t layer) {
+    assert(next != slots.end());
     loader.add(spec, layer, *next->first, next->second);
     ++next;
   });
+  assert(next == slots.end());
   w.owners = loader.finish();
   if (w.config.tied) w.head = w.wte;
   return w;

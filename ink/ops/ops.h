@@ -59,7 +59,7 @@ struct AddLayerNormBackward {
 // d is so small that 1 / d is infinite), and blocks are summed one after another, from 0:
 //   sum = fma(float(Σ_k q_a · q_b), d_a · float(d_b), sum).
 // In all products without trans_a and accumulate, gelu_in may be out, and a row of out depends on the same row of a
-// alone: its bits are the same however many rows there are.
+// alone: its bits are the same however many rows there are, but for f32 products by a matrix library (cpu-NAME).
 struct Gemm {
   Tensor a, b, bias, out, gelu_in, dgelu_in, dbias;
   bool trans_a = false;
@@ -88,7 +88,8 @@ struct Attention {
 // come in the order of their positions. First k and v of every row are written to the cache; then, over all positions
 // of the row's sequence up to its own,
 //   out[r,h] = Σ_u softmax_u(q[r,h]·k[u,h] / √HS) · v[u,h].
-// The bits of a row depend on q and the cached positions alone, not on the rows that are computed with it.
+// The bits of a row depend on q and the cached positions alone, not on the rows that are computed with it, as long as
+// these are finite: a NaN or infinity of a position may reach earlier rows of its sequence, as in Attention.
 struct CachedAttention {
   Tensor qkv, out;              // (R,3C), (R,C)
   Tensor k_pages, v_pages;      // (pages,NH,HS,kPagePositions), (pages,NH,kPagePositions,HS)
