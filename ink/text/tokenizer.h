@@ -66,7 +66,8 @@ std::shared_ptr<const Tokenizer> make_char_tokenizer(std::string_view text);
 
 // The tokenizer that save() wrote to a directory, or any Hugging Face tokenizer of the same kinds: tokenizer.json
 // (byte-level BPE with GPT-2's pattern and any vocabulary, or one token a character), or vocab.json with merges.txt
-// where that is missing; or a file, llm.c's tokenizer (see ink/text/vocabulary.h). Throws Error for files that are not whole or ask for what these kinds cannot do.
+// where that is missing; or a file, llm.c's tokenizer (see ink/text/vocabulary.h). Throws Error for files that are not
+// whole or ask for what these kinds cannot do.
 std::shared_ptr<const Tokenizer> load_tokenizer(const std::filesystem::path& directory);
 
 // The rows of the tokenizer table.
