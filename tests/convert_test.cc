@@ -19,8 +19,7 @@ class Convert : public ::testing::Test {
   // A Hugging Face folder with a tokenizer, unless that is null.
   void write_model(const fs::path& name, DType dtype, const Tokenizer* tokenizer, Gpt2Config config = kModel) {
     make_directories(dir_ / name);
-    save_huggingface(dir_ / name, *model_source(*make_model(*ops_, {}, config)), dtype);
-    if (tokenizer != nullptr) tokenizer->save(dir_ / name);
+    save_huggingface(dir_ / name, *model_source(*make_model(*ops_, {}, config)), dtype, tokenizer);
   }
   std::string convert(const fs::path& in, const fs::path& out, std::optional<DType> dtype = {}) {
     return convert_model(dir_ / in, dir_ / out, dtype);

@@ -11,6 +11,7 @@
 
 #include "ink/base/file.h"
 #include "ink/format/safetensors.h"
+#include "tests/data_fixtures.h"
 #include "tests/model_helpers.h"
 #include "tests/temp_dir.h"
 
@@ -304,9 +305,19 @@ TEST_F(HuggingFace, WritesWhatTransformersExpects) {
 
   Gpt2Config gpt2_vocab = kTiny;
   gpt2_vocab.vocab = 50257;
-  save_huggingface(dir_.path(), *make_model(*ops_, {}, gpt2_vocab));
-  EXPECT_EQ(json::parse(read_file(config_))["eos_token_id"], 50256);
-  EXPECT_EQ(json::parse(read_file(config_))["bos_token_id"], 50256);
+  const auto model = make_model(*ops_, {}, gpt2_vocab);
+  const auto expect_end = [&](const Tokenizer* tokenizer, const json& id) {
+    save_huggingface(dir_.path(), *model, tokenizer);
+    EXPECT_EQ(json::parse(read_file(config_))["eos_token_id"], id);
+    EXPECT_EQ(json::parse(read_file(config_))["bos_token_id"], id);
+  };
+  expect_end(nullptr, nullptr);  // the size of a vocabulary tells nothing
+  EXPECT_FALSE(fs::exists(dir_ / "tokenizer.json"));
+  expect_end(make_byte_tokenizer().get(), nullptr);
+  EXPECT_TRUE(fs::exists(dir_ / "tokenizer.json"));
+  expect_end(make_gpt2_tokenizer().get(), 50256);
+  const WordTokenizer words;
+  expect_end(&words, 256);
 }
 
 TEST_F(HuggingFace, TakesNamesWithoutThePrefix) {

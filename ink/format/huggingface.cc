@@ -81,12 +81,18 @@ std::string_view torch_name(DType dtype) {
   return dtype == DType::f16 ? "float16" : dtype == DType::bf16 ? "bfloat16" : "float32";
 }
 
-std::string config_text(const Gpt2Config& config, DType dtype) {
-  nlohmann::ordered_json object = {
+// The tokenizer may be null. transformers stops generating at eos_token_id, and begins at bos_token_id without a
+// prompt.
+std::string config_text(const Gpt2Config& config, DType dtype, const Tokenizer* tokenizer) {
+  const std::optional<int> end = tokenizer != nullptr ? tokenizer->end_of_text() : std::nullopt;
+  const nlohmann::ordered_json end_id = end ? nlohmann::ordered_json(*end) : nlohmann::ordered_json();
+  const nlohmann::ordered_json object = {
       {"activation_function", "gelu_new"},
       {"architectures", nlohmann::ordered_json::array({"GPT2LMHeadModel"})},
       {"attn_pdrop", 0.0},
+      {"bos_token_id", end_id},
       {"embd_pdrop", 0.0},
+      {"eos_token_id", end_id},
       {"initializer_range", 0.02},
       // The shortest digits that read back as the same float.
       {"layer_norm_epsilon", std::stod(fmt::format("{}", config.eps))},
@@ -103,13 +109,6 @@ std::string config_text(const Gpt2Config& config, DType dtype) {
       {"use_cache", true},
       {"vocab_size", config.vocab},
   };
-  if (config.vocab == 50257) {  // <|endoftext|> of GPT-2's tokenizer; other vocabularies need not have one
-    object["bos_token_id"] = 50256;
-    object["eos_token_id"] = 50256;
-  } else {
-    object["bos_token_id"] = nullptr;
-    object["eos_token_id"] = nullptr;
-  }
   return object.dump(2) + "\n";
 }
 
@@ -280,11 +279,13 @@ std::unique_ptr<ModelSource> open_huggingface(const fs::path& directory) {
   return std::make_unique<HuggingFaceSource>(directory);
 }
 
-void write_huggingface_config(const fs::path& directory, const Gpt2Config& config, DType dtype) {
-  write_file(directory / kConfigFile, config_text(config, dtype));
+void write_huggingface_config(const fs::path& directory, const Gpt2Config& config, DType dtype,
+                              const Tokenizer* tokenizer) {
+  write_file(directory / kConfigFile, config_text(config, dtype, tokenizer));
+  if (tokenizer != nullptr) tokenizer->save(directory);
 }
 
-void save_huggingface(const fs::path& directory, const ModelSource& source, DType dtype) {
+void save_huggingface(const fs::path& directory, const ModelSource& source, DType dtype, const Tokenizer* tokenizer) {
   const Gpt2Config& config = source.config();
   // The tensors are written in order, one at a time: the one under way and its reader.
   StoredTensor stored;
@@ -301,7 +302,7 @@ void save_huggingface(const fs::path& directory, const ModelSource& source, DTyp
     };
     tensors.push_back({file_name(spec, layer), dtype, file_shape(spec, config), fill});
   });
-  write_huggingface_config(directory, config, dtype);
+  write_huggingface_config(directory, config, dtype, tokenizer);
   write_safetensors(directory / kWeightsFile, tensors, {{"format", "pt"}});
 }
 

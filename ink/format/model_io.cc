@@ -153,8 +153,8 @@ DType lossless_type(const ModelSource& source) {
   return block_of(dtype) == 1 && fits(source, dtype) ? dtype : DType::f32;
 }
 
-void save_huggingface(const std::filesystem::path& directory, const Gpt2& model) {
-  save_huggingface(directory, *model_source(model), DType::f32);
+void save_huggingface(const std::filesystem::path& directory, const Gpt2& model, const Tokenizer* tokenizer) {
+  save_huggingface(directory, *model_source(model), DType::f32, tokenizer);
 }
 
 void save_llmc(const std::filesystem::path& path, const Gpt2& model, bool bf16) {

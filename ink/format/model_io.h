@@ -48,10 +48,13 @@ bool fits(const ModelSource& source, DType dtype);
 // blocks: the matrices' own, if the tensors stored finer fit into it; else f32.
 DType lossless_type(const ModelSource& source);
 
-// Writes config.json and model.safetensors into an existing directory: the embedding trimmed to V rows, matrices as
-// transformers stores them (in, out), f32, f16 or bf16. Elements of that type are copied as they are.
-void save_huggingface(const std::filesystem::path& directory, const ModelSource& source, DType dtype);
-void save_huggingface(const std::filesystem::path& directory, const Gpt2& model);  // f32
+// Writes config.json, model.safetensors and the tokenizer's files, unless that is null, into an existing directory: the
+// embedding trimmed to V rows, matrices as transformers stores them (in, out), f32, f16 or bf16. Elements of that type
+// are copied as they are.
+void save_huggingface(const std::filesystem::path& directory, const ModelSource& source, DType dtype,
+                      const Tokenizer* tokenizer = nullptr);
+void save_huggingface(const std::filesystem::path& directory, const Gpt2& model,
+                      const Tokenizer* tokenizer = nullptr);  // f32
 
 // Writes an llm.c model file: version 3 (f32) or, with bf16, version 5. Throws Error for what the format cannot hold.
 void save_llmc(const std::filesystem::path& path, const ModelSource& source, bool bf16);

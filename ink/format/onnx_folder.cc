@@ -12,13 +12,13 @@ std::string save_onnx_folder(const fs::path& path, const ModelSource& model, con
   check(!fs::exists(fs::symlink_status(path, ignored)), "{}: exists already; choose another name or remove it",
         path.string());
   AtomicDirectory directory(path);
-  const std::string what = save_onnx(directory.temporary() / "model.onnx", model, options);
-  write_huggingface_config(directory.temporary(), model.config(), options.dtype);
-  if (tokenizer != nullptr) tokenizer->save(directory.temporary());
+  const fs::path file = directory.temporary() / "model.onnx";
+  const std::string what = save_onnx(file, model, options);
+  write_huggingface_config(directory.temporary(), model.config(), options.dtype, tokenizer);
   directory.commit();
   return fmt::format("wrote {}: folder with model.onnx and config.json, {}; {}", path.string(),
                      tokenizer != nullptr ? fmt::format("{} tokenizer", tokenizer->name()) : "no tokenizer known",
-                     what.substr(what.find(": ") + 2));
+                     what.substr(fmt::formatted_size("wrote {}: ", file.string())));
 }
 
 }  // namespace ink

@@ -13,8 +13,9 @@ std::unique_ptr<ModelSource> open_huggingface(const std::filesystem::path& direc
 std::unique_ptr<ModelSource> open_llmc(const std::filesystem::path& path);
 std::unique_ptr<ModelSource> open_gguf(const std::filesystem::path& path);
 
-// config.json, which other formats' folders have too.
-void write_huggingface_config(const std::filesystem::path& directory, const Gpt2Config& config, DType dtype);
+// config.json and the tokenizer's files (null: none), which other formats' folders have too.
+void write_huggingface_config(const std::filesystem::path& directory, const Gpt2Config& config, DType dtype,
+                              const Tokenizer* tokenizer);
 
 inline constexpr int32_t kLlmcModelMagic = 20240326;
 inline constexpr uint32_t kGgufMagic = 0x46554747;  // "GGUF"

@@ -173,8 +173,7 @@ void save_checkpoint(const fs::path& run, const Gpt2& model, const Tokenizer* to
   if (fs::exists(path / kTrainerJson)) return;  // a checkpoint of this step is this checkpoint: runs are deterministic
   AtomicDirectory directory(path);
   const fs::path& temporary = directory.temporary();
-  save_huggingface(temporary, model);
-  if (tokenizer != nullptr) tokenizer->save(temporary);
+  save_huggingface(temporary, model, tokenizer);
   write_trainer_tensors(temporary / kTrainerTensors, model, state);
 
   json files = json::object();

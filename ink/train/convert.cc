@@ -65,8 +65,7 @@ std::string to_huggingface(const ModelSource& source, const fs::path& out, std::
   const DType type = dtype.value_or(lossless_type(source));
   const std::shared_ptr<const Tokenizer> tokenizer = find_tokenizer(source);
   AtomicDirectory directory(out);
-  save_huggingface(directory.temporary(), source, type);
-  if (tokenizer != nullptr) tokenizer->save(directory.temporary());
+  save_huggingface(directory.temporary(), source, type, tokenizer.get());
   directory.commit();
   return fmt::format("Hugging Face model folder, {}, {}{}, {}", name_of(type), parameters(source), loss(source, type),
                      tokenizer != nullptr ? fmt::format("{} tokenizer", tokenizer->name()) : "no tokenizer known");
