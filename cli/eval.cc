@@ -17,6 +17,7 @@
 #include "ink/eval/choices.h"
 #include "ink/eval/text_loss.h"
 #include "ink/eval/texts.h"
+#include "ink/format/model_io.h"
 #include "ink/infer/model.h"
 #include "ink/train/checkpoint.h"
 
@@ -65,6 +66,16 @@ void sort_data(EvalCommand& c, const fs::path& model) {
     return;
   }
   throw UsageError("nothing to evaluate on: give --data or --multiple-choice");
+}
+
+// A question's completions are computed together, and share the pages of its context: there need not be pages for all.
+InferenceOptions inference_options(const EvalCommand& c, const fs::path& model) {
+  InferenceOptions options = {.context = c.windows.context};
+  if (c.choices.empty()) return options;
+  constexpr int64_t kTogether = 16;
+  options.sequences = 1 + kTogether;
+  options.pages = 2 * KvCache::pages_for(c.windows.context > 0 ? c.windows.context : read_model_config(model).context);
+  return options;
 }
 
 TextLoss evaluate_text(const EvalCommand& c, const LoadedModel& loaded, EvalTexts& texts) {
@@ -141,9 +152,7 @@ void run_eval(EvalCommand c) {
   const fs::path path = resolve_model_path(c.model);
   sort_data(c, path);
   Device device(c.device);
-  // Questions fork the sequence that holds their context.
-  const InferenceOptions inference = {.context = c.windows.context, .sequences = 2};
-  const LoadedModel loaded = load_model(path, *device.ops, inference, c.tokenizer);
+  const LoadedModel loaded = load_model(path, *device.ops, inference_options(c, path), c.tokenizer);
   ordered_json json = {{"model", c.model}};
   for (const std::string& data : c.data) {
     EvalTexts texts = open_eval_texts(data, split, *loaded.tokenizer, loaded.model->config().vocab, device.pool,

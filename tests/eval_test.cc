@@ -18,11 +18,12 @@ namespace {
 
 class EvalTest : public testing::Test {
  protected:
-  EvalTest() : ops_(make_ops("ref", pool_)), trained_(make_model(*ops_, {})) { model_ = make_inference(0); }
+  EvalTest() : ops_(make_ops("ref", pool_)), trained_(make_model(*ops_, {})) {
+    model_ = make_inference({.sequences = 2, .rows = 5});
+  }
 
-  std::unique_ptr<Gpt2Inference> make_inference(int64_t context) {
-    return std::make_unique<Gpt2Inference>(load_inference_weights(model_source(*trained_), *ops_),
-                                           InferenceOptions{.context = context, .sequences = 2, .rows = 5}, *ops_);
+  std::unique_ptr<Gpt2Inference> make_inference(const InferenceOptions& options) {
+    return std::make_unique<Gpt2Inference>(load_inference_weights(model_source(*trained_), *ops_), options, *ops_);
   }
 
   // -log p of target after all of ids, computed by the training model in one piece.
@@ -167,6 +168,33 @@ TEST_F(EvalTest, CompletionsAreScoredByLlmcsRule) {
       EXPECT_EQ(losses[c].tokens, static_cast<int64_t>(example.completions[c].size()));
     }
     EXPECT_EQ(model_->cache().free_pages(), model_->cache().pages());
+  }
+}
+
+TEST_F(EvalTest, CompletionsHaveTheSameBitsAloneAndTogether) {
+  Gpt2Config config = kTiny;
+  config.context = 3 * kPagePositions;  // of which contexts end in the middle, at the end and at the beginning
+  trained_ = make_model(*ops_, {}, config);
+  const auto alone = make_inference({.sequences = 2});
+  for (const int64_t context : {1, 20, 32, 33, 70}) {
+    ChoiceExample example = {.context = random_ids(context, config.vocab, 9), .completions = {}, .label = 0};
+    for (uint32_t i = 0; i < 7; ++i) example.completions.push_back(random_ids(1 + 3 * i, config.vocab, i));
+    example.completions.push_back(random_ids(27, config.vocab, 100));
+    const std::vector<CompletionLoss> expected = completion_losses(*alone, example);
+    ASSERT_EQ(expected.size(), 8u);
+    // All at once, some at a time for want of sequences, for want of pages.
+    for (const InferenceOptions& options : {InferenceOptions{.sequences = 9}, InferenceOptions{.sequences = 4},
+                                            InferenceOptions{.sequences = 9, .pages = 6}}) {
+      const auto model = make_inference(options);
+      const std::vector<CompletionLoss> losses = completion_losses(*model, example);
+      ASSERT_EQ(losses.size(), 8u);
+      for (size_t c = 0; c < losses.size(); ++c) {
+        EXPECT_EQ(losses[c].sum, expected[c].sum) << c;
+        EXPECT_EQ(losses[c].tokens, expected[c].tokens) << c;
+      }
+      EXPECT_EQ(model->cache().free_pages(), model->cache().pages());
+      EXPECT_EQ(model->cache().free_sequences(), options.sequences);
+    }
   }
 }
 

@@ -81,6 +81,8 @@ class InferenceTest : public testing::TestWithParam<const char*> {
     return out;
   }
 
+  static void score(Gpt2Inference& model, const Gpt2Inference::Scored& scored) { model.losses(std::span(&scored, 1)); }
+
   std::vector<float> gpt2_logits(std::span<const int32_t> ids) {
     std::vector<float> out(static_cast<size_t>(kSmall.vocab));
     const auto t = static_cast<int64_t>(ids.size()), last = t - 1;
@@ -183,7 +185,7 @@ TEST_P(InferenceTest, LossesAreThoseOfTheTrainingModel) {
   const std::span<const int32_t> in = std::span(ids).first(80), targets = std::span(ids).last(80);
   gpt2_->loss(in, targets, 1, 80);
   std::vector<float> losses(80);
-  model->losses({model->cache().add(), in}, targets, losses);
+  score(*model, {{model->cache().add(), in}, targets, losses});
   for (size_t i = 0; i < losses.size(); ++i) EXPECT_NEAR(losses[i], gpt2_->losses()[i], 1e-5f) << i;
 
   // Left out: no loss, and the others as before.
@@ -191,8 +193,43 @@ TEST_P(InferenceTest, LossesAreThoseOfTheTrainingModel) {
   std::fill(some.begin(), some.begin() + 50, -1);
   std::vector<float> part(80, 1);
   model->cache().remove(0);
-  model->losses({model->cache().add(), in}, some, part);
+  score(*model, {{model->cache().add(), in}, some, part});
   for (size_t i = 0; i < 80; ++i) EXPECT_EQ(part[i], i < 50 ? 0 : losses[i]) << i;
+
+  // None of them, one in the middle, the last.
+  for (const size_t wanted : {80u, 37u, 79u}) {
+    for (size_t i = 0; i < 80; ++i) some[i] = i == wanted ? targets[i] : -1;
+    model->cache().remove(0);
+    part.assign(80, 1);
+    score(*model, {{model->cache().add(), in}, some, part});
+    for (size_t i = 0; i < 80; ++i) EXPECT_EQ(part[i], i == wanted ? losses[i] : 0) << i;
+  }
+}
+
+TEST_P(InferenceTest, BitsOfLossesDoNotDependOnTheRestOfTheBatch) {
+  for (const DType dtype : {DType::f32, DType::bf16, DType::q8_0}) {
+    SCOPED_TRACE(name_of(dtype));
+    const std::vector<std::vector<int32_t>> texts = {random_ids(81, kSmall.vocab, 1), random_ids(5, kSmall.vocab, 2),
+                                                     random_ids(60, kSmall.vocab, 3), random_ids(2, kSmall.vocab, 4)};
+    const auto together = inference({.sequences = 4, .rows = 50}, dtype), alone = inference({}, dtype);
+    std::vector<std::vector<int32_t>> targets;
+    std::vector<std::vector<float>> losses, expected;
+    std::vector<Gpt2Inference::Scored> batch;
+    for (const std::vector<int32_t>& ids : texts) {
+      targets.emplace_back(ids.begin() + 1, ids.end());
+      for (size_t t = 0; t < targets.back().size(); t += 7) targets.back()[t] = -1;
+      losses.emplace_back(ids.size() - 1);
+    }
+    expected = losses;
+    for (size_t i = 0; i < texts.size(); ++i) {
+      const std::span<const int32_t> ids = std::span(texts[i]).first(texts[i].size() - 1);
+      batch.push_back({{together->cache().add(), ids}, targets[i], losses[i]});
+      score(*alone, {{alone->cache().add(), ids}, targets[i], expected[i]});
+      alone->cache().remove(0);
+    }
+    together->losses(batch);
+    EXPECT_EQ(losses, expected);
+  }
 }
 
 TEST_P(InferenceTest, AForkGoesOnFromTheSameBits) {
@@ -263,8 +300,16 @@ TEST_P(InferenceTest, ErrorsLeaveTheCacheAsItWas) {
   cache.remove(a);
   EXPECT_EQ(cache.free_pages(), 2);
   std::vector<float> losses(2);
-  expect_error([&] { model->losses({b, ids_of(2)}, std::vector{1, 61}, losses); }, {"target 61"});
+  const std::vector<int32_t> beyond = {1, 61}, good = {1, 60};
+  expect_error([&] { score(*model, {{b, ids_of(2)}, beyond, losses}); }, {"target 61"});
   EXPECT_EQ(cache.length(b), 60);
+  std::vector<float> more(91);
+  const std::vector<int32_t> many(91, -1);
+  const int32_t c = cache.add();
+  const std::vector<Gpt2Inference::Scored> batch = {{{c, ids_of(2)}, good, losses}, {{b, ids_of(91)}, many, more}};
+  expect_error([&] { model->losses(batch); }, {"91 tokens after 60"});
+  EXPECT_EQ(cache.length(c), 0);
+  EXPECT_EQ(cache.free_pages(), 2);
 }
 
 TEST_P(InferenceTest, RefusesAContextBeyondTheModels) {

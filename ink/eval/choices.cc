@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <optional>
+#include <deque>
+#include <numeric>
 
 #include "ink/base/check.h"
-#include "ink/eval/sequence.h"
 
 namespace ink {
 
@@ -20,6 +20,36 @@ size_t longest_completion(const ChoiceExample& example) {
 // Tokens of context that every completion leaves room for: the last token of a completion is not fed.
 int64_t context_room(const Gpt2Inference& model, const ChoiceExample& example) {
   return model.options().context + 1 - static_cast<int64_t>(longest_completion(example));
+}
+
+// Completions from `begin` on, as many as the cache has room for at a time, after the context that `base` holds and its
+// last token, which predicts the first of each completion. Appends their losses; returns how many there were.
+size_t score_some(Gpt2Inference& model, const CachedSequence& base, int32_t last_of_context,
+                  std::span<const std::vector<int32_t>> completions, std::vector<CompletionLoss>& result) {
+  KvCache& cache = model.cache();
+  const int64_t shared = cache.length(base.id());
+  std::deque<CachedSequence> forks;
+  std::vector<std::vector<int32_t>> ids;
+  std::vector<std::vector<float>> losses;
+  int64_t free_pages = cache.free_pages();
+  while (forks.size() < completions.size() && cache.free_sequences() > 0) {
+    const std::vector<int32_t>& completion = completions[forks.size()];
+    // The last page of the context, if it is not full, is copied.
+    free_pages -= KvCache::pages_for(shared % kPagePositions + static_cast<int64_t>(completion.size()));
+    if (free_pages < 0 && !forks.empty()) break;
+    forks.emplace_back(cache, base.id(), shared);
+    std::vector<int32_t>& fed = ids.emplace_back(1, last_of_context);
+    fed.insert(fed.end(), completion.begin(), completion.end() - 1);
+    losses.emplace_back(completion.size());
+  }
+  std::vector<Gpt2Inference::Scored> batch;
+  for (size_t i = 0; i < forks.size(); ++i) batch.push_back({{forks[i].id(), ids[i]}, completions[i], losses[i]});
+  model.losses(batch);
+  for (const std::vector<float>& nats : losses) {
+    result.push_back(
+        {.sum = std::accumulate(nats.begin(), nats.end(), 0.0), .tokens = static_cast<int64_t>(nats.size())});
+  }
+  return forks.size();
 }
 
 template <class Value>
@@ -39,20 +69,17 @@ std::vector<CompletionLoss> completion_losses(Gpt2Inference& model, const Choice
   if (context.size() > static_cast<size_t>(room)) context = context.last(static_cast<size_t>(room));
   // The last token of the context predicts the first of each completion: it is fed with the completions.
   const std::span<const int32_t> shared = context.first(context.size() - 1);
-  std::vector<int32_t> ids, no_targets(shared.size(), -1);
-  std::vector<float> losses(shared.size());
-  const Sequence base(model.cache());
-  if (!shared.empty()) model.losses({base.id(), shared}, no_targets, losses);
+  const CachedSequence base(model.cache());
+  if (!shared.empty()) {
+    const std::vector<int32_t> no_targets(shared.size(), -1);
+    std::vector<float> no_losses(shared.size());
+    const Gpt2Inference::Scored all = {{base.id(), shared}, no_targets, no_losses};
+    model.losses(std::span(&all, 1));
+  }
   std::vector<CompletionLoss> result;
-  for (const std::vector<int32_t>& completion : example.completions) {
-    ids.assign(1, context.back());
-    ids.insert(ids.end(), completion.begin(), completion.end() - 1);
-    losses.resize(ids.size());
-    const Sequence sequence(model.cache(), base.id(), static_cast<int64_t>(shared.size()));
-    model.losses({sequence.id(), ids}, completion, losses);
-    CompletionLoss& loss = result.emplace_back();
-    loss.tokens = static_cast<int64_t>(completion.size());
-    for (const float nats : losses) loss.sum += nats;
+  const std::span<const std::vector<int32_t>> completions = example.completions;
+  for (size_t done = 0; done < completions.size();) {
+    done += score_some(model, base, context.back(), completions.subspan(done), result);
   }
   return result;
 }

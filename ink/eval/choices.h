@@ -33,7 +33,8 @@ struct ChoiceResult {
 
 // The losses of an example's completions. The context is computed once for all of them, and begins later where context
 // and completion do not fit the model's context. Throws Error for a completion that does not fit with one token of
-// context, and for tokens outside the model's vocabulary. Takes two sequences of the model's cache for as long.
+// context, and for tokens outside the model's vocabulary. Takes the free sequences of the model's cache for as long, of
+// which there are two at least: more let completions be computed together.
 std::vector<CompletionLoss> completion_losses(Gpt2Inference& model, const ChoiceExample& example);
 
 // Answers all; the first of equal completions wins. Throws Error naming the example. progress may be empty.

@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "ink/base/check.h"
-#include "ink/eval/sequence.h"
 
 namespace ink {
 
@@ -76,8 +75,9 @@ TextLoss text_loss(Gpt2Inference& model, const TokenStream& stream, const Window
         targets.push_back(i + 1 < first ? -1 : stream.token(i + 1));
       }
       losses.resize(ids.size());
-      const Sequence sequence(model.cache());
-      model.losses({sequence.id(), ids}, targets, losses);
+      const CachedSequence sequence(model.cache());
+      const Gpt2Inference::Scored window = {{sequence.id(), ids}, targets, losses};
+      model.losses(std::span(&window, 1));
       for (size_t i = 0; i < losses.size(); ++i) {
         if (targets[i] < 0) continue;
         result.nats += losses[i];

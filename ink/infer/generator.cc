@@ -12,28 +12,25 @@ namespace {
 // A sequence of a model's cache that follows a growing text.
 class Window {
  public:
-  explicit Window(Gpt2Inference& model) : model_(model), sequence_(model.cache().add()) {}
-  ~Window() { model_.cache().remove(sequence_); }
-  Window(const Window&) = delete;
-  Window& operator=(const Window&) = delete;
+  explicit Window(Gpt2Inference& model) : model_(model), sequence_(model.cache()) {}
 
   // The logits (vocab) after the last of ids, of which all but the new ones were there at the last call.
   void advance(std::span<const int32_t> ids, std::span<float> logits) {
     const auto context = static_cast<size_t>(model_.cache().context());
     size_t fresh = ids.size() - seen_;
-    if (static_cast<size_t>(model_.cache().length(sequence_)) + fresh > context) {
+    if (static_cast<size_t>(model_.cache().length(sequence_.id())) + fresh > context) {
       // The positions of all that is kept change, and with them their keys and values.
-      model_.cache().truncate(sequence_, 0);
+      model_.cache().truncate(sequence_.id(), 0);
       fresh = std::min(ids.size(), seen_ == 0 ? context : std::max<size_t>(1, context / 2));
     }
-    const Gpt2Inference::Tokens tokens = {sequence_, ids.last(fresh)};
+    const Gpt2Inference::Tokens tokens = {sequence_.id(), ids.last(fresh)};
     model_.forward(std::span(&tokens, 1), logits);
     seen_ = ids.size();
   }
 
  private:
   Gpt2Inference& model_;
-  int32_t sequence_;
+  CachedSequence sequence_;
   size_t seen_ = 0;
 };
 

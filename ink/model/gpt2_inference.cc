@@ -78,6 +78,8 @@ struct Gpt2Inference::Impl {
   KvCache cache;
   std::vector<int32_t> tokens, sequences, positions;  // of the rows that are computed next
   std::vector<int32_t> target_ids;
+  std::vector<float*> loss_places;
+  std::vector<float> loss_values;
 
   Impl(InferenceWeights weights, const InferenceOptions& o, Ops& device)
       : w(std::move(weights)),
@@ -85,10 +87,22 @@ struct Gpt2Inference::Impl {
         ops(device),
         cache(w.config, options.context, options.sequences, options.pages, device) {}
 
+  // What some of the rows that are computed at a time hold: from row `row` on, `count` tokens of batch[index], which
+  // begin with its token `begin`.
+  struct Piece {
+    size_t index;
+    int64_t begin, count, row;
+  };
+
   void check_ids(std::span<const int32_t> ids) const;
+  void extend(std::span<const Tokens> batch);
+  template <class Done>
+  void run(std::span<const Tokens> batch, const Done& done);
   void add_rows(const Tokens& tokens, int64_t begin, int64_t count, int64_t position);
   void linear(const Linear& l, const Tensor& in, const Tensor& out, bool gelu = false);
   Tensor forward_rows();
+  void gather(const Scored& scored, const Tensor& ln, const Piece& piece);
+  void score(std::span<const Scored> batch, const Tensor& ln, std::span<const Piece> pieces);
 };
 
 void Gpt2Inference::Impl::check_ids(std::span<const int32_t> ids) const {
@@ -96,6 +110,43 @@ void Gpt2Inference::Impl::check_ids(std::span<const int32_t> ids) const {
   for (size_t i = 0; i < ids.size(); ++i) {
     check(ids[i] >= 0 && ids[i] < w.config.vocab, "token {} at position {} is outside the vocabulary of {}", ids[i], i,
           w.config.vocab);
+  }
+}
+
+// Makes room in the cache for all or, with an Error, for none.
+void Gpt2Inference::Impl::extend(std::span<const Tokens> batch) {
+  for (const Tokens& t : batch) check_ids(t.ids);
+  for (size_t i = 0; i < batch.size(); ++i) {
+    try {
+      cache.extend(batch[i].sequence, static_cast<int64_t>(batch[i].ids.size()));
+    } catch (const Error&) {
+      for (const Tokens& done : batch.first(i)) {
+        cache.truncate(done.sequence, cache.length(done.sequence) - static_cast<int64_t>(done.ids.size()));
+      }
+      throw;
+    }
+  }
+}
+
+// Computes the tokens of sequences that have been extended, as many at a time as there are rows. done(ln, pieces) gets
+// the last layer norm's output and what its rows are.
+template <class Done>
+void Gpt2Inference::Impl::run(std::span<const Tokens> batch, const Done& done) {
+  std::vector<Piece> pieces;
+  for (size_t i = 0; i < batch.size(); ++i) {
+    const auto size = static_cast<int64_t>(batch[i].ids.size());
+    const int64_t start = cache.length(batch[i].sequence) - size;
+    for (int64_t begin = 0; begin < size;) {
+      const auto row = static_cast<int64_t>(tokens.size());
+      const int64_t count = std::min(options.rows - row, size - begin);
+      add_rows(batch[i], begin, count, start + begin);
+      pieces.push_back({i, begin, count, row});
+      begin += count;
+      const bool last = begin == size && i + 1 == batch.size();
+      if (row + count < options.rows && !last) continue;
+      done(forward_rows(), std::span<const Piece>(pieces));
+      pieces.clear();
+    }
   }
 }
 
@@ -165,6 +216,41 @@ Tensor Gpt2Inference::Impl::forward_rows() {
   return ln;
 }
 
+// Puts those rows of a piece whose loss is wanted behind the ones gathered before, in x.branch, which is free by then.
+void Gpt2Inference::Impl::gather(const Scored& scored, const Tensor& ln, const Piece& piece) {
+  for (int64_t i = 0; i < piece.count;) {
+    const auto gathered = static_cast<int64_t>(target_ids.size());
+    int64_t end = i;
+    for (; end < piece.count; ++end) {
+      const auto at = static_cast<size_t>(piece.begin + end);
+      if (scored.targets[at] < 0) break;
+      target_ids.push_back(scored.targets[at]);
+      loss_places.push_back(&scored.losses[at]);
+    }
+    if (end > i) ops.copy(x.branch.slice_rows(gathered, end - i), ln.slice_rows(piece.row + i, end - i));
+    if (end < piece.count) scored.losses[static_cast<size_t>(piece.begin + end)] = 0;
+    i = end + 1;
+  }
+}
+
+void Gpt2Inference::Impl::score(std::span<const Scored> batch, const Tensor& ln, std::span<const Piece> pieces) {
+  target_ids.clear();
+  loss_places.clear();
+  for (const Piece& piece : pieces) gather(batch[piece.index], ln, piece);
+  const auto n = static_cast<int64_t>(target_ids.size());
+  if (n == 0) return;
+  ops.upload(first(x.targets, n), target_ids.data());
+  ops.classifier({.x = first(x.branch, n),
+                  .weight = w.head,
+                  .targets = first(x.targets, n),
+                  .losses = first(x.losses, n),
+                  .logits = first(x.logits, std::min(n, x.logits.rows())),
+                  .vocab = w.config.vocab});
+  loss_values.resize(target_ids.size());
+  ops.download(loss_values.data(), first(x.losses, n));
+  for (size_t i = 0; i < loss_values.size(); ++i) *loss_places[i] = loss_values[i];
+}
+
 Gpt2Inference::Gpt2Inference(InferenceWeights weights, const InferenceOptions& options, Ops& ops) {
   const Gpt2Config config = weights.config;
   const InferenceOptions resolved = resolve(options, config);
@@ -202,80 +288,31 @@ void Gpt2Inference::forward(std::span<const Tokens> batch, std::span<float> logi
   const auto count = static_cast<int64_t>(batch.size());
   assert(count >= 1 && count <= m.options.sequences);
   assert(static_cast<int64_t>(logits.size()) == count * config().vocab);
-  for (const Tokens& t : batch) m.check_ids(t.ids);
-  for (size_t i = 0; i < batch.size(); ++i) {
-    try {
-      m.cache.extend(batch[i].sequence, static_cast<int64_t>(batch[i].ids.size()));
-    } catch (const Error&) {
-      for (size_t done = 0; done < i; ++done) {
-        const int64_t length = m.cache.length(batch[done].sequence);
-        m.cache.truncate(batch[done].sequence, length - static_cast<int64_t>(batch[done].ids.size()));
-      }
-      throw;
+  m.extend(batch);
+  m.run(batch, [&](const Tensor& ln, std::span<const Impl::Piece> pieces) {
+    for (const Impl::Piece& piece : pieces) {
+      if (piece.begin + piece.count < static_cast<int64_t>(batch[piece.index].ids.size())) continue;
+      m.ops.copy(m.x.last.slice_rows(static_cast<int64_t>(piece.index), 1),
+                 ln.slice_rows(piece.row + piece.count - 1, 1));
     }
-  }
-
-  // Rows are gathered until there are as many as can be computed at a time; the last one of each sequence is kept.
-  std::vector<std::pair<int64_t, int64_t>> ends;  // (row, index in the batch)
-  const auto run = [&] {
-    if (m.tokens.empty()) return;
-    const Tensor out = m.forward_rows();
-    for (const auto& [row, i] : ends) m.ops.copy(m.x.last.slice_rows(i, 1), out.slice_rows(row, 1));
-    ends.clear();
-  };
-  for (int64_t i = 0; i < count; ++i) {
-    const Tokens& t = batch[static_cast<size_t>(i)];
-    const auto size = static_cast<int64_t>(t.ids.size());
-    const int64_t start = m.cache.length(t.sequence) - size;
-    for (int64_t begin = 0; begin < size;) {
-      const int64_t room = m.options.rows - static_cast<int64_t>(m.tokens.size()), n = std::min(room, size - begin);
-      m.add_rows(t, begin, n, start + begin);
-      begin += n;
-      if (begin == size) ends.emplace_back(static_cast<int64_t>(m.tokens.size()) - 1, i);
-      if (n == room) run();
-    }
-  }
-  run();
+  });
   const Tensor out = m.x.logits.slice_rows(0, count);
   m.ops.gemm({.a = m.x.last.slice_rows(0, count), .b = m.w.head, .out = out, .trans_b = true});
   m.ops.download(logits.data(), out);
 }
 
-void Gpt2Inference::losses(const Tokens& tokens, std::span<const int32_t> targets, std::span<float> losses) {
+void Gpt2Inference::losses(std::span<const Scored> batch) {
   Impl& m = *impl_;
-  const auto size = static_cast<int64_t>(tokens.ids.size());
-  assert(targets.size() == tokens.ids.size() && losses.size() == targets.size());
-  m.check_ids(tokens.ids);
-  for (const int32_t target : targets) {
-    check(target < config().vocab, "target {} is outside the vocabulary of {}", target, config().vocab);
-  }
-  m.cache.extend(tokens.sequence, size);
-  const int64_t start = m.cache.length(tokens.sequence) - size;
-  for (int64_t begin = 0; begin < size; begin += m.options.rows) {
-    const int64_t n = std::min(m.options.rows, size - begin);
-    const auto part = static_cast<size_t>(begin), part_size = static_cast<size_t>(n);
-    m.add_rows(tokens, begin, n, start + begin);
-    const Tensor ln = m.forward_rows();
-    const std::span<const int32_t> wanted = targets.subspan(part, part_size);
-    const std::span<float> out = losses.subspan(part, part_size);
-    if (std::ranges::all_of(wanted, [](int32_t target) { return target < 0; })) {
-      std::ranges::fill(out, 0.0f);
-      continue;
+  std::vector<Tokens> tokens;
+  for (const Scored& s : batch) {
+    assert(s.targets.size() == s.tokens.ids.size() && s.losses.size() == s.targets.size());
+    for (const int32_t target : s.targets) {
+      check(target < config().vocab, "target {} is outside the vocabulary of {}", target, config().vocab);
     }
-    m.target_ids.assign(wanted.begin(), wanted.end());
-    for (int32_t& target : m.target_ids) target = std::max(target, 0);
-    m.ops.upload(first(m.x.targets, n), m.target_ids.data());
-    m.ops.classifier({.x = ln,
-                      .weight = m.w.head,
-                      .targets = first(m.x.targets, n),
-                      .losses = first(m.x.losses, n),
-                      .logits = first(m.x.logits, std::min(n, m.x.logits.rows())),
-                      .vocab = config().vocab});
-    m.ops.download(out.data(), first(m.x.losses, n));
-    for (size_t i = 0; i < part_size; ++i) {
-      if (wanted[i] < 0) out[i] = 0;
-    }
+    tokens.push_back(s.tokens);
   }
+  m.extend(tokens);
+  m.run(tokens, [&](const Tensor& ln, std::span<const Impl::Piece> pieces) { m.score(batch, ln, pieces); });
 }
 
 }  // namespace ink

@@ -71,9 +71,17 @@ class Gpt2Inference {
   // with the cache unchanged, for an id out of range and as KvCache::extend does.
   void forward(std::span<const Tokens> batch, std::span<float> logits);
 
-  // Appends the tokens to one sequence; losses holds -log p of the target that follows each token. Negative targets are
-  // left out: their loss is 0.
-  void losses(const Tokens& tokens, std::span<const int32_t> targets, std::span<float> losses);
+  // Tokens, the target that follows each, and where its loss, -log p, goes. Negative targets are left out: their loss
+  // is 0.
+  struct Scored {
+    Tokens tokens;
+    std::span<const int32_t> targets;
+    std::span<float> losses;
+  };
+
+  // Appends the tokens to their sequences, each of which comes once. Bits and errors are as forward's; a target out of
+  // range is an error as well.
+  void losses(std::span<const Scored> batch);
 
  private:
   struct Impl;

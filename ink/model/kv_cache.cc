@@ -1,5 +1,6 @@
 #include "ink/model/kv_cache.h"
 
+#include <algorithm>
 #include <cassert>
 #include <numeric>
 #include <utility>
@@ -11,10 +12,8 @@ namespace ink {
 
 namespace {
 
-int64_t pages_for(int64_t positions) { return (positions + kPagePositions - 1) / kPagePositions; }
-
 int64_t pool_size(int64_t context, int64_t sequences, int64_t pages) {
-  return pages > 0 ? pages : sequences * pages_for(context);
+  return pages > 0 ? pages : sequences * KvCache::pages_for(context);
 }
 
 void plan_cache(Plan& plan, const Gpt2Config& config, int64_t context, int64_t sequences, int64_t pages,
@@ -25,7 +24,7 @@ void plan_cache(Plan& plan, const Gpt2Config& config, int64_t context, int64_t s
     plan.add(&k[l], "kv_cache", "k", DType::f32, {pages, config.heads, config.head_size(), kPagePositions});
     plan.add(&v[l], "kv_cache", "v", DType::f32, {pages, config.heads, kPagePositions, config.head_size()});
   }
-  plan.add(&table, "kv_cache", "table", DType::i32, {sequences, pages_for(context)});
+  plan.add(&table, "kv_cache", "table", DType::i32, {sequences, KvCache::pages_for(context)});
 }
 
 }  // namespace
@@ -52,6 +51,10 @@ KvCache::KvCache(const Gpt2Config& config, int64_t context, int64_t sequences, i
   memory_ = ops.allocate(plan.bytes());
   plan.bind(memory_->data());
   host_table_.assign(static_cast<size_t>(table_.numel()), 0);
+}
+
+int64_t KvCache::free_sequences() const {
+  return std::ranges::count_if(sequences_, [](const Sequence& s) { return !s.used; });
 }
 
 KvCache::Sequence& KvCache::at(int32_t sequence) {

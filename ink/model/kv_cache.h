@@ -25,6 +25,10 @@ class KvCache {
   int64_t sequences() const { return static_cast<int64_t>(sequences_.size()); }
   int64_t pages() const { return static_cast<int64_t>(uses_.size()); }
   int64_t free_pages() const { return static_cast<int64_t>(free_.size()); }
+  int64_t free_sequences() const;
+
+  // How many pages hold so many positions.
+  static int64_t pages_for(int64_t positions) { return (positions + kPagePositions - 1) / kPagePositions; }
 
   // A new sequence without positions. Throws Error when as many as there can be are there.
   int32_t add();
@@ -70,6 +74,23 @@ class KvCache {
   Tensor table_;
   std::vector<int32_t> host_table_;
   bool table_changed_ = true;
+};
+
+// A sequence of a cache for as long as the object lives.
+class CachedSequence {
+ public:
+  explicit CachedSequence(KvCache& cache) : cache_(cache), id_(cache.add()) {}
+  // One that begins with the first `length` positions of another.
+  CachedSequence(KvCache& cache, int32_t other, int64_t length) : cache_(cache), id_(cache.fork(other, length)) {}
+  ~CachedSequence() { cache_.remove(id_); }
+  CachedSequence(const CachedSequence&) = delete;
+  CachedSequence& operator=(const CachedSequence&) = delete;
+
+  int32_t id() const { return id_; }
+
+ private:
+  KvCache& cache_;
+  int32_t id_;
 };
 
 }  // namespace ink
