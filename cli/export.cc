@@ -22,6 +22,7 @@ struct ExportCommand {
 };
 
 void run_export(ExportCommand& e) {
+  if (e.out.empty()) throw UsageError("out is empty; name a file or a folder");
   const bool is_file = std::filesystem::path(e.out).extension() == ".onnx";
   if (!e.onnx && !is_file) {
     throw UsageError(

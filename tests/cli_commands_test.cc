@@ -1,4 +1,4 @@
-// ink sample, info and convert as programs, and what all commands share.
+// ink sample, info, convert and export as programs, and what all commands share.
 #include <gtest/gtest.h>
 
 #include <string>
@@ -42,7 +42,7 @@ class CliCommands : public Cli {
 
 TEST_F(CliCommands, HelpAndVersionExit0) {
   const std::string help = ok({"--help"});
-  for (const char* command : {"train", "sample", "data", "tokenizer", "convert", "info", "bench"}) {
+  for (const char* command : {"train", "sample", "data", "tokenizer", "convert", "export", "info", "bench"}) {
     EXPECT_NE(help.find(command), std::string::npos) << command;
     EXPECT_NE(ok({command, "--help"}).find("--help"), std::string::npos) << command;
   }
@@ -72,6 +72,7 @@ TEST_F(CliCommands, WithoutACommandIsBadUsage) {
   fails(2, {"sample"}, {"--model"});
   fails(2, {"convert", "one"}, {"out"});
   fails(2, {"convert", "one", "two", "three"}, {"three"});
+  fails(2, {"export", "one"}, {"out"});
 }
 
 TEST_F(CliCommands, AFullStandardOutputIsAnError) {
@@ -365,6 +366,51 @@ TEST_F(CliCommands, AFullDiskLeavesNothingOfAConversion) {
       EXPECT_TRUE(name == ".out" || name.find("out") == std::string::npos) << name << " is left";
     }
   }
+}
+
+// ink export.
+
+TEST_F(CliCommands, ExportWantsAFormatThatItKnows) {
+  write_model("model");
+  for (const char* out : {"x", "x.gguf", "folder/"}) fails(2, {"export", "model", out}, {out, "--onnx", ".onnx"});
+  fails(2, {"export", "model", "", "--onnx"}, {"out is empty"});
+  fails(2, {"export", "model", "x.onnx", "--dtype", "bf16"}, {"--dtype", "bf16"});
+  fails(2, {"export", "model", "x.onnx", "--kv-cahce"}, {"--kv-cahce", "did you mean --kv-cache"});
+  fails(2, {"convert", "model", "x.onnx", "--dtype", "bf16"}, {"bf16", "ONNX"});
+  fails(1, {"export", "none", "x.onnx"}, {"none", "no such file"});
+  EXPECT_FALSE(fs::exists(dir_ / "x.onnx"));
+}
+
+TEST_F(CliCommands, ExportWritesAFileOrAFolderAndOverwritesNothing) {
+  write_model("model");
+  if (ok({"info"}).find("built without the ONNX library") != std::string::npos) {
+    fails(1, {"export", "model", "x.onnx"}, {"x.onnx", "libonnx-dev"});
+    fails(1, {"export", "model", "folder", "--onnx"}, {"model.onnx", "libonnx-dev"});
+    EXPECT_FALSE(fs::exists(dir_ / "folder"));
+    return;
+  }
+  ok({"export", "model", "x.onnx"});
+  ok({"convert", "model", "converted.onnx"});
+  EXPECT_EQ(bytes("x.onnx"), bytes("converted.onnx"));
+
+  // A name may have what the line's own parts are divided by.
+  const std::string said = ok({"export", "model", "a: b/c/", "--onnx"});
+  EXPECT_TRUE(said.starts_with("wrote a: b/c/: folder with model.onnx and config.json, byte tokenizer; ONNX model"));
+  EXPECT_EQ(bytes("a: b/c/model.onnx"), bytes("x.onnx"));
+  EXPECT_EQ(bytes("a: b/c/tokenizer.json"), bytes("model/tokenizer.json"));
+  ok({"export", "model", "beside", "--onnx", "--external-data", "--kv-cache", "--dtype", "f16"});
+  EXPECT_TRUE(fs::exists(dir_ / "beside/model.onnx.data"));
+
+  write_file(dir_ / "y.onnx.data", "mine");
+  make_directories(dir_ / "z.onnx");
+  for (const char* out : {"x.onnx", "z.onnx", "model", "model/", "."}) {
+    fails(1, {"export", "model", out, "--onnx"}, {out, "exists already"});
+  }
+  fails(1, {"export", "model", "y.onnx"}, {"y.onnx.data", "exists already"});
+  fails(1, {"export", "model", "x.onnx/below.onnx"}, {"below.onnx"});
+  EXPECT_EQ(bytes("y.onnx.data"), "mine");
+  // What is written is not read.
+  fails(1, {"export", "x.onnx", "again.onnx"}, {"x.onnx"});
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // format: ONNX files, read back through the format's own schema.
 #include "ink/format/onnx.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -261,6 +262,17 @@ TEST_F(Onnx, OtherTypesAreWidened) {
     EXPECT_EQ(tensor.data_type(), onnx::TensorProto::FLOAT);
     EXPECT_EQ(floats(tensor), source.values("h.0.attn.c_attn.weight")) << name_of(dtype);
   }
+}
+
+TEST_F(Onnx, SaysWhatBecameOfTheValues) {
+  const auto says = [&](DType stored, DType written, std::string_view what) {
+    const std::string line = save_onnx(dir_ / fmt::format("{}-{}.onnx", name_of(stored), name_of(written)),
+                                       MemorySource({.dtype = stored, .transposed = false}), {.dtype = written});
+    return line.find(what) != std::string::npos;
+  };
+  EXPECT_FALSE(says(DType::f32, DType::f32, "widened"));
+  EXPECT_TRUE(says(DType::q8_0, DType::f32, "blocks widened"));
+  EXPECT_TRUE(says(DType::f32, DType::f16, "values rounded to f16"));
 }
 
 TEST_F(Onnx, HalfPrecisionIsForMatricesNotForNorms) {

@@ -12,6 +12,8 @@
 
 #include "ink/base/check.h"
 #include "ink/base/file.h"
+#include "ink/format/element_reader.h"
+#include "ink/format/model_io.h"
 #include "ink/format/onnx_graph.h"
 #include "ink/tensor/cast.h"
 
@@ -129,6 +131,18 @@ uint64_t write_data_file(OutputFile& out, const std::string& name, OnnxGraph& pa
   return offset;
 }
 
+// What became of the values, for the line that says what was done.
+std::string loss(const OnnxGraph& parts, const ModelSource& model, DType dtype) {
+  if (dtype == DType::f32) return block_of(matrix_type(model)) == 1 ? "" : ", blocks widened to what they stand for";
+  const bool kept = std::ranges::all_of(parts.weights, [&](const OnnxWeight& weight) {
+    const StoredTensor stored = model.tensor(*weight.spec, weight.layer);
+    const bool all = fits(stored, weight.dtype);
+    model.drop(stored);
+    return all;
+  });
+  return kept ? "" : ", values rounded to f16";
+}
+
 void refuse_existing(const fs::path& path) {
   std::error_code ignored;
   check(!fs::exists(fs::symlink_status(path, ignored)), "{}: exists already; choose another name or remove it",
@@ -166,6 +180,7 @@ std::string save_onnx(const fs::path& path, const ModelSource& model, const Onnx
   onnx::ModelProto file = describe_model(model.config());
   OnnxGraph parts = make_onnx_graph(model, options);
   uint64_t bytes = file.ByteSizeLong() + field_bytes(onnx::ModelProto::kGraphFieldNumber, graph_bytes(parts));
+  const std::string change = loss(parts, model, options.dtype);  // before the files are there: it reads the model
   const bool beside = options.external_data || bytes > options.inline_limit;
   if (beside) {
     bytes = save_external(path, file, parts, model);
@@ -174,9 +189,9 @@ std::string save_onnx(const fs::path& path, const ModelSource& model, const Onnx
     write_inline(out.out(), file, parts, model);
     out.commit();
   }
-  return fmt::format("wrote {}: ONNX model, opset {}, {}{}, {:.1f}M parameters, {:.1f} MB{}", path.string(), kOnnxOpset,
-                     name_of(options.dtype), options.kv_cache ? ", with key-value cache" : "",
-                     static_cast<double>(model.config().parameters()) / 1e6, static_cast<double>(bytes) / 1e6,
+  return fmt::format("wrote {}: ONNX model, opset {}, {}{}, {:.1f}M parameters{}, {:.1f} MB{}", path.string(),
+                     kOnnxOpset, name_of(options.dtype), options.kv_cache ? ", with key-value cache" : "",
+                     static_cast<double>(model.config().parameters()) / 1e6, change, static_cast<double>(bytes) / 1e6,
                      beside ? ", weights in " + onnx_data_path(path).filename().string() : "");
 }
 
