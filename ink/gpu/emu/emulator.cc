@@ -123,6 +123,7 @@ struct Emulator::Impl {
   bool pass();
   bool meet_in_shuffles();
   bool meet_at_barrier();
+  void expect_to_meet(std::span<const std::unique_ptr<Thread>> group, State state) const;
   void put_in_order(std::vector<int>& items);
   [[noreturn]] void fail(const Thread& thread, const std::string& what) const;
 };
@@ -203,27 +204,37 @@ bool Emulator::Impl::meet_in_shuffles() {
   return any;
 }
 
-// The same for the block at a barrier. Threads that wait for each other in vain are an error.
+// The same for the block at a barrier; false when all threads are done. Threads that wait in vain are an error.
 bool Emulator::Impl::meet_at_barrier() {
-  const std::span all(threads.data(), turn.size());
-  const auto waits = [](const auto& t) { return t->state == State::barrier || t->state == State::shuffle; };
-  const auto first = std::ranges::find_if(all, waits);
-  if (first == all.end()) return false;
-  const Thread& one = **first;
-  const char* what = one.state == State::barrier ? "barrier" : "shuffle";
-  for (const auto& other : all) {
-    if (other->state == State::done) {
-      fail(*other, fmt::format("returned, but thread {} waits for it at the {} of {}:{}", one.index, what,
-                               base_name(one.file), one.line));
-    }
-    if (other->state != one.state || other->line != one.line || std::strcmp(other->file, one.file) != 0) {
-      fail(*other, fmt::format("waits at {}:{}, but thread {} at the {} of {}:{}", base_name(other->file), other->line,
-                               one.index, what, base_name(one.file), one.line));
-    }
+  for (size_t begin = 0; begin < turn.size(); begin += gpu::kSimd) {
+    expect_to_meet({threads.data() + begin, gpu::kSimd}, State::shuffle);
   }
-  if (one.state == State::shuffle) fail(one, "shuffles by another distance than the rest of its simd group");
+  const std::span all(threads.data(), turn.size());
+  expect_to_meet(all, State::barrier);
+  if (all.front()->state == State::done) return false;
   for (const auto& thread : all) thread->state = State::ready;
   return true;
+}
+
+// If one of the threads waits so, they all must, at the same place.
+void Emulator::Impl::expect_to_meet(std::span<const std::unique_ptr<Thread>> group, State state) const {
+  const auto first = std::ranges::find_if(group, [&](const auto& t) { return t->state == state; });
+  if (first == group.end()) return;
+  const Thread& one = **first;
+  const auto place =
+      fmt::format("the {} of {}:{}", state == State::barrier ? "barrier" : "shuffle", base_name(one.file), one.line);
+  for (const auto& other : group) {
+    if (other->state == State::done) {
+      fail(*other, fmt::format("returned, but thread {} waits for it at {}", one.index, place));
+    }
+    if (other->state != state || other->line != one.line || std::strcmp(other->file, one.file) != 0) {
+      fail(*other,
+           fmt::format("waits at {}:{}, but thread {} at {}", base_name(other->file), other->line, one.index, place));
+    }
+    if (other->mask != one.mask && state == State::shuffle) {
+      fail(*other, fmt::format("shuffles by {}, but thread {} by {} at {}", other->mask, one.index, one.mask, place));
+    }
+  }
 }
 
 void Emulator::Impl::run_block() {
