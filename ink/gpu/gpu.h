@@ -57,8 +57,9 @@ class Gpu {
 
   virtual void launch(const Launch& launch) = 0;
 
-  // The product, where the device's library has it: false if not, and then nothing has been done. products is what the
-  // inputs are rounded to.
+  // The product, where the device's library has it in one go: false if not, and then nothing has been done. GpuOps may
+  // then ask for it without its epilogue, which it launches as a kernel of its own. a has no dbias. products is what
+  // the inputs are rounded to.
   virtual bool gemm(const Gemm& a, DType products) {
     (void)a, (void)products;
     return false;
