@@ -24,3 +24,6 @@ endfunction()
 
 ink_reader_test(readers.transformers transformers_models.py)
 ink_reader_test(readers.gguf gguf_models.py)
+if(INK_ONNX_FOUND)
+  ink_reader_test(readers.onnx onnx_models.py)
+endif()
