@@ -11,7 +11,7 @@ import tempfile
 
 from common import ink, print_logits, require, train
 
-numpy, onnx, runtime, safetensors = require("numpy", "onnx", "onnxruntime", "safetensors.numpy")
+numpy, onnx, runtime, safetensors, _ = require("numpy", "onnx", "onnxruntime", "safetensors.numpy", "tokenizers")
 
 TOLERANCE = 1e-4
 VOCAB, CONTEXT, LAYERS, HEADS, CHANNELS = 97, 24, 3, 4, 20
