@@ -1,4 +1,4 @@
-ink_test(infer_test SOURCES infer_test.cc inference_test.cc DEPS ink_infer ink_format ink_ops)
+ink_test(infer_test SOURCES count_allocations.cc infer_test.cc inference_random_test.cc inference_test.cc DEPS ink_infer ink_format ink_ops)
 ink_test(train_parts_test
   SOURCES train_options_test.cc train_parts_test.cc train_progress_test.cc
   DEPS ink_train ink_ops nlohmann_json::nlohmann_json)

@@ -70,6 +70,13 @@ size_t InferenceWeights::bytes_per_token() const {
 }
 
 struct Gpt2Inference::Impl {
+  // What some of the rows that are computed at a time hold: from row `row` on, `count` tokens of batch[index], which
+  // begin with its token `begin`.
+  struct Piece {
+    size_t index;
+    int64_t begin, count, row;
+  };
+
   InferenceWeights w;
   InferenceOptions options;
   Ops& ops;
@@ -77,6 +84,7 @@ struct Gpt2Inference::Impl {
   std::unique_ptr<Buffer> memory;
   KvCache cache;
   std::vector<int32_t> tokens, sequences, positions;  // of the rows that are computed next
+  std::vector<Piece> filled;                          // and what they hold
   std::vector<int32_t> target_ids;
   std::vector<float*> loss_places;
   std::vector<float> loss_values;
@@ -86,13 +94,6 @@ struct Gpt2Inference::Impl {
         options(o),
         ops(device),
         cache(w.config, options.context, options.sequences, options.pages, device) {}
-
-  // What some of the rows that are computed at a time hold: from row `row` on, `count` tokens of batch[index], which
-  // begin with its token `begin`.
-  struct Piece {
-    size_t index;
-    int64_t begin, count, row;
-  };
 
   void check_ids(std::span<const int32_t> ids) const;
   void extend(std::span<const Tokens> batch);
@@ -132,7 +133,6 @@ void Gpt2Inference::Impl::extend(std::span<const Tokens> batch) {
 // the last layer norm's output and what its rows are.
 template <class Done>
 void Gpt2Inference::Impl::run(std::span<const Tokens> batch, const Done& done) {
-  std::vector<Piece> pieces;
   for (size_t i = 0; i < batch.size(); ++i) {
     const auto size = static_cast<int64_t>(batch[i].ids.size());
     const int64_t start = cache.length(batch[i].sequence) - size;
@@ -140,12 +140,12 @@ void Gpt2Inference::Impl::run(std::span<const Tokens> batch, const Done& done) {
       const auto row = static_cast<int64_t>(tokens.size());
       const int64_t count = std::min(options.rows - row, size - begin);
       add_rows(batch[i], begin, count, start + begin);
-      pieces.push_back({i, begin, count, row});
+      filled.push_back({i, begin, count, row});
       begin += count;
       const bool last = begin == size && i + 1 == batch.size();
       if (row + count < options.rows && !last) continue;
-      done(forward_rows(), std::span<const Piece>(pieces));
-      pieces.clear();
+      done(forward_rows(), std::span<const Piece>(filled));
+      filled.clear();
     }
   }
 }
@@ -265,6 +265,7 @@ Gpt2Inference::Gpt2Inference(InferenceWeights weights, const InferenceOptions& o
   for (std::vector<int32_t>* ids : {&impl_->tokens, &impl_->sequences, &impl_->positions, &impl_->target_ids}) {
     ids->reserve(static_cast<size_t>(resolved.rows));
   }
+  impl_->filled.reserve(static_cast<size_t>(resolved.sequences));
 }
 
 Gpt2Inference::~Gpt2Inference() = default;

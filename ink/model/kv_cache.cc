@@ -42,6 +42,7 @@ KvCache::KvCache(const Gpt2Config& config, int64_t context, int64_t sequences, i
   assert(context >= 1 && context <= config.context && sequences >= 1);
   const int64_t pool = pool_size(context, sequences, pages);
   sequences_.resize(static_cast<size_t>(sequences));
+  for (Sequence& s : sequences_) s.pages.reserve(static_cast<size_t>(pages_for(context)));
   uses_.assign(static_cast<size_t>(pool), 0);
   free_.resize(uses_.size());
   std::iota(free_.rbegin(), free_.rend(), 0);
@@ -92,7 +93,7 @@ void KvCache::release_page(int32_t page) {
 int32_t KvCache::add() {
   for (size_t i = 0; i < sequences_.size(); ++i) {
     if (sequences_[i].used) continue;
-    sequences_[i] = {.used = true, .length = 0, .pages = {}};
+    sequences_[i].used = true;
     return static_cast<int32_t>(i);
   }
   fail("the key-value cache has room for {} sequences, all of them in use", sequences());
@@ -116,7 +117,9 @@ int32_t KvCache::fork(int32_t sequence, int64_t length) {
 void KvCache::remove(int32_t sequence) {
   Sequence& s = at(sequence);
   for (const int32_t page : s.pages) release_page(page);
-  s = {};
+  s.pages.clear();  // their room stays
+  s.length = 0;
+  s.used = false;
 }
 
 int64_t KvCache::length(int32_t sequence) const { return at(sequence).length; }
