@@ -1,10 +1,13 @@
 // ink: train, run and convert GPT-class language models.
+#include <fcntl.h>
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <new>
 #include <string>
@@ -24,7 +27,16 @@ constexpr int kBadUsage = 2;
 void print_error(std::string message) {
   std::replace_if(
       message.begin(), message.end(), [](unsigned char c) { return c < ' ' || c == 0x7f; }, '?');
-  fmt::print(stderr, "ink: {}\n", message);
+  std::fputs(fmt::format("ink: {}\n", message).c_str(), stderr);  // unlike fmt::print it throws nothing
+}
+
+// A standard stream that is closed would be the next file that is opened, and what is printed would go into that.
+// Opened the wrong way round, using it still fails.
+void occupy_standard_streams() {
+  for (int fd = 0; fd <= 2; ++fd) {
+    if (::fcntl(fd, F_GETFD) != -1 || errno != EBADF) continue;
+    if (::open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) != fd) std::_Exit(kBadInput);
+  }
 }
 
 // The subcommand that parsing reached: the app itself if none.
@@ -96,6 +108,7 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  occupy_standard_streams();
   std::signal(SIGXFSZ, SIG_IGN);  // a write beyond the file size limit fails with a message instead
   try {
     const int status = run(argc, argv);

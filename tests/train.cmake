@@ -8,7 +8,7 @@ ink_test(train_test
   DEPS ink_train ink_ops nlohmann_json::nlohmann_json)
 # The tests of the command line run the built program.
 ink_test(cli_train_test SOURCES cli_train_test.cc DEPS ink_train ink_ops nlohmann_json::nlohmann_json)
-ink_test(cli_commands_test SOURCES cli_commands_test.cc DEPS ink_train ink_ops nlohmann_json::nlohmann_json)
+ink_test(cli_commands_test SOURCES cli_commands_test.cc cli_streams_test.cc DEPS ink_train ink_ops nlohmann_json::nlohmann_json)
 ink_test(cli_sample_test SOURCES cli_sample_test.cc DEPS ink_train ink_ops nlohmann_json::nlohmann_json)
 foreach(test cli_train_test cli_commands_test cli_sample_test)
   target_compile_definitions(${test} PRIVATE INK_PROGRAM="$<TARGET_FILE:ink>")
