@@ -265,6 +265,13 @@ TEST_F(HubTest, ErrorsSayWhatToDo) {
   for (const std::string& request : llama.requests()) EXPECT_FALSE(contains(request, "safetensors"));
 }
 
+TEST_F(HubTest, ASlashBehindTheFoldersNameMeansTheSame) {
+  HubOptions options;
+  options.mirror = (dir_ / "mirror").string();
+  get_model("some/tiny", out() / "", options);
+  expect_whole();
+}
+
 TEST_F(HubTest, MirrorsComeFirstAndMayFail) {
   HubOptions nowhere;
   nowhere.address = "http://127.0.0.1:1";

@@ -234,8 +234,9 @@ std::string hub_name(std::string_view name) {
   return std::string(name);
 }
 
-HubResult get_model(std::string_view name, const fs::path& out, const HubOptions& options) {
+HubResult get_model(std::string_view name, const fs::path& folder, const HubOptions& options) {
   const std::string full = hub_name(name);
+  const fs::path out = folder.has_filename() ? folder : folder.parent_path();  // "a/b/" is "a/b"
   if (!is_word(options.revision, true) || options.revision.ends_with('/') || options.revision.starts_with('/')) {
     throw UsageError(fmt::format("--revision {}: not a branch, tag or commit", options.revision));
   }
