@@ -114,6 +114,21 @@ TEST_F(Convert, Refuses) {
   EXPECT_FALSE(fs::exists(dir_ / "x.bin"));
 }
 
+TEST_F(Convert, ATokenizerFileThatIsTheSameIsNotInTheWay) {
+  write_model("a", DType::f32, nullptr);
+  make_byte_tokenizer()->save(dir_ / "a");
+  save_llmc_tokenizer(*make_byte_tokenizer(), dir_ / "x_tokenizer.bin");  // a run that was killed may leave it
+  convert("a", "x.bin");
+  EXPECT_EQ(open_model(dir_ / "x.bin")->tokenizer()->name(), "byte");
+  Gpt2Config config = kModel;
+  config.tied = false;
+  write_model("untied", DType::f32, nullptr, config);
+  make_byte_tokenizer()->save(dir_ / "untied");
+  fs::rename(dir_ / "x_tokenizer.bin", dir_ / "u_tokenizer.bin");
+  expect_error([&] { convert("untied", "u.bin"); }, {"u.bin", "lm_head.weight"});
+  EXPECT_TRUE(fs::exists(dir_ / "u_tokenizer.bin")) << "it was there before";
+}
+
 TEST_F(Convert, QuantizesByClass) {
   write_model("a", DType::f32, nullptr);
   const auto quantize = [&](const char* out, DType type, std::optional<DType> embedding = {}) {

@@ -88,25 +88,26 @@ std::shared_ptr<const Tokenizer> load_llmc_tokenizer(const std::filesystem::path
   return make_bpe_tokenizer(std::move(vocab), path.string());
 }
 
-void save_llmc_tokenizer(const Tokenizer& tokenizer, const std::filesystem::path& path) {
+std::string llmc_tokenizer_file(const Tokenizer& tokenizer, std::string_view where) {
   std::array<uint32_t, kHeaderInts> header{};
   header[0] = kMagic;
   header[1] = 2;
   header[2] = static_cast<uint32_t>(tokenizer.vocab_size());
   header[3] = tokenizer.end_of_text() ? static_cast<uint32_t>(*tokenizer.end_of_text()) : kNoEnd;
-  std::string text;
+  std::string text(reinterpret_cast<const char*>(header.data()), kHeaderBytes);
   for (int32_t id = 0; id < tokenizer.vocab_size(); ++id) {
     const std::string_view token = tokenizer.token(id);
     check(!token.empty() && token.size() <= kLongest,
-          "{}: llm.c's tokenizer file cannot hold token {}, which has {} bytes (1 to {})", path.string(), id,
-          token.size(), kLongest);
+          "{}: llm.c's tokenizer file cannot hold token {}, which has {} bytes (1 to {})", where, id, token.size(),
+          kLongest);
     text += static_cast<char>(static_cast<uint8_t>(token.size()));
     text += token;
   }
-  AtomicFile file(path);
-  file.write(header.data(), kHeaderBytes);
-  file.write(text);
-  file.commit();
+  return text;
+}
+
+void save_llmc_tokenizer(const Tokenizer& tokenizer, const std::filesystem::path& path) {
+  write_file(path, llmc_tokenizer_file(tokenizer, path.string()));
 }
 
 }  // namespace ink

@@ -63,6 +63,9 @@ BpeVocab vocab_of(const Tokenizer& tokenizer);
 std::shared_ptr<const Tokenizer> load_llmc_tokenizer(const std::filesystem::path& path);
 void save_llmc_tokenizer(const Tokenizer& tokenizer, const std::filesystem::path& path);
 
+// The file's bytes; `where` is for errors.
+std::string llmc_tokenizer_file(const Tokenizer& tokenizer, std::string_view where);
+
 // Whether a file that begins with these bytes means to be that.
 bool is_llmc_tokenizer(std::string_view bytes);
 

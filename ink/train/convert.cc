@@ -44,17 +44,23 @@ std::string to_llmc(const ModelSource& source, const fs::path& out, std::optiona
   }
   const DType type = dtype.value_or(lossless_type(source) == DType::bf16 ? DType::bf16 : DType::f32);
   std::string beside = "no tokenizer";
-  fs::path path;
+  fs::path made;
   if (const std::shared_ptr<const Tokenizer> tokenizer = source.tokenizer()) {
-    path = llmc_tokenizer_path(out);
-    check(!fs::exists(path), "{}: exists already; remove it or choose another name for the model", path.string());
-    save_llmc_tokenizer(*tokenizer, path);
+    const fs::path path = llmc_tokenizer_path(out);
+    const std::string file = llmc_tokenizer_file(*tokenizer, path.string());
+    if (!fs::exists(path)) {
+      write_file(path, file);
+      made = path;
+    } else {  // the same one, as a run that was killed leaves it, will do
+      check(MappedFile(path).text() == file, "{}: exists already; remove it or choose another name for the model",
+            path.string());
+    }
     beside = fmt::format("{} tokenizer beside it in {}", tokenizer->name(), path.filename().string());
   }
   try {
     save_llmc(out, source, type == DType::bf16);
   } catch (...) {  // both or none
-    if (!path.empty()) remove_tree(path);
+    if (!made.empty()) remove_tree(made);
     throw;
   }
   return fmt::format("llm.c model, version {}, {}, {}{}, {}", type == DType::bf16 ? 5 : 3, name_of(type),
