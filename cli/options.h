@@ -1,9 +1,13 @@
 // Options that several commands share.
 #pragma once
 
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
+#include <charconv>
 #include <memory>
 #include <string>
+#include <system_error>
 #include <type_traits>
 
 #include "ink/base/parallel.h"
@@ -13,12 +17,25 @@
 
 namespace ink {
 
-// Refuses what CLI11 lets pass: an empty word, which it takes for 0, and -1 for the largest unsigned number.
+// Whether a word is a whole number that T cannot hold.
+template <class T>
+bool overflows(const std::string& word) {
+  T value = 0;
+  const char* begin = word.data() + (word.starts_with('+') ? 1 : 0);
+  return std::from_chars(begin, word.data() + word.size(), value).ec == std::errc::result_out_of_range;
+}
+
+// Refuses what CLI11 lets pass: an empty word, which it takes for 0, -1 for the largest unsigned number, and one that
+// is too large for the largest there is.
 template <class T>
 CLI::Option* require_number(CLI::Option* option) {
-  return option->check([](const std::string& word) {
-    const bool negative = std::is_unsigned_v<T> && !word.empty() && word[0] == '-';
-    return std::string(word.empty() ? "needs a number" : negative ? "must be 0 or above" : "");
+  return option->check([](const std::string& word) -> std::string {
+    if (word.empty()) return "needs a number";
+    if (std::is_unsigned_v<T> && word[0] == '-') return "must be 0 or above";
+    if constexpr (std::is_integral_v<T>) {
+      if (overflows<T>(word)) return fmt::format("{} is too large", word);
+    }
+    return "";
   });
 }
 

@@ -80,6 +80,9 @@ TEST_F(CliSample, BiasTakesIdsAndTexts) {
   fails(2, words + Words{"--logit-bias", "qq=1"}, {"'qq' is 2 tokens"});
   fails(2, words + Words{"--logit-bias", "256=1"}, {"256", "0 to 255"});
   fails(2, words + Words{"--logit-bias", "1=nan"}, {"--logit-bias"});
+  EXPECT_EQ(ink(words + Words{"--logit-bias", "256=1"}).out, "") << "nothing is printed before the error";
+  fails(2, words + Words{"--seed", "18446744073709551616"}, {"--seed", "18446744073709551616 is too large"});
+  fails(2, words + Words{"--top-k", "9223372036854775808"}, {"--top-k", "too large"});
 }
 
 TEST_F(CliSample, EverySamplerOptionIsHeard) {
