@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <set>
 #include <string>
 #include <vector>
@@ -148,6 +149,32 @@ TEST(Sampler, MinPKeepsWhatIsLikelyBesideTheLikeliest) {
   EXPECT_EQ(drawn({.min_p = 0.5f}, logits), (std::set<int32_t>{0, 1}));
   EXPECT_EQ(drawn({.min_p = 1}, logits), (std::set<int32_t>{0}));
   EXPECT_EQ(drawn({.top_k = 2, .min_p = 0.2f}, logits), (std::set<int32_t>{0, 1}));
+}
+
+TEST(Sampler, AllCutsAreBeginningsOfTheSortedVocabulary) {
+  std::vector<float> logits(60);
+  for (size_t i = 0; i < logits.size(); ++i) logits[i] = -0.5f * static_cast<float>(i * 7 % 5);  // 12 of each
+  std::vector<int32_t> sorted(logits.size());
+  std::iota(sorted.begin(), sorted.end(), 0);
+  const auto logit = [&](int32_t id) { return logits[static_cast<size_t>(id)]; };
+  std::ranges::stable_sort(sorted, [&](int32_t a, int32_t b) { return logit(a) > logit(b); });
+  for (const int64_t top_k : {0, 7, 30}) {
+    for (const float top_p : {0.2f, 0.77f, 1.0f}) {
+      for (const float min_p : {0.0f, 0.3f, 0.7f}) {
+        const size_t k = top_k == 0 ? sorted.size() : static_cast<size_t>(top_k);
+        double total = 0, reached = 0;
+        for (size_t i = 0; i < k; ++i) total += std::exp(logit(sorted[i]));
+        std::set<int32_t> expected;
+        for (size_t i = 0; i < k && (top_p == 1 || reached < total * top_p); ++i) {
+          if (std::exp(logit(sorted[i])) < min_p) break;
+          expected.insert(sorted[i]);
+          reached += std::exp(logit(sorted[i]));
+        }
+        EXPECT_EQ(drawn({.top_k = top_k, .top_p = top_p, .min_p = min_p}, logits, 5000), expected)
+            << top_k << " " << top_p << " " << min_p;
+      }
+    }
+  }
 }
 
 TEST(Sampler, TheRepetitionPenaltyPushesSeenTokensDown) {

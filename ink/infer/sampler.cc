@@ -71,36 +71,43 @@ int32_t Sampler::draw(size_t best) {
   for (size_t i = 0; i < logits_.size(); ++i) {
     candidates_[i] = {std::exp((logits_[i] - logits_[best]) / options_.temperature), static_cast<int32_t>(i)};
   }
-  // Sorting is needed only to cut; uncut sampling walks the ids in order.
-  size_t kept = candidates_.size();
-  if (options_.top_k > 0) kept = std::min(kept, static_cast<size_t>(options_.top_k));
-  if (kept < candidates_.size() || options_.top_p < 1 || options_.min_p > 0) {
-    const auto likelier = [](const Candidate& a, const Candidate& b) {
-      return a.probability != b.probability ? a.probability > b.probability : a.id < b.id;
-    };
-    std::partial_sort(candidates_.begin(), candidates_.begin() + static_cast<int64_t>(kept), candidates_.end(),
-                      likelier);
+  // Only as much is sorted as the cuts need: a whole vocabulary takes as long as a token of a small model.
+  const auto likelier = [](const Candidate& a, const Candidate& b) {
+    return a.probability != b.probability ? a.probability > b.probability : a.id < b.id;
+  };
+  auto begin = candidates_.begin(), end = candidates_.end();
+  const auto sum = [&] {
+    return std::accumulate(begin, end, 0.0, [](double total, const Candidate& c) { return total + c.probability; });
+  };
+  if (options_.top_k > 0 && options_.top_k < end - begin) {
+    end = begin + options_.top_k;
+    std::partial_sort(begin, end, candidates_.end(), likelier);
   }
-  double total = 0;
-  for (size_t i = 0; i < kept; ++i) total += candidates_[i].probability;
-  if (options_.top_p < 1) {
-    const double wanted = total * options_.top_p;
-    double reached = 0;
-    size_t nucleus = 0;
-    while (nucleus < kept && reached < wanted) reached += candidates_[nucleus++].probability;
-    kept = std::max<size_t>(1, nucleus);
-    total = reached;
-  }
+  double total = sum();
+  const double wanted = total * options_.top_p;
   if (options_.min_p > 0) {  // the likeliest has probability 1 here
-    while (kept > 1 && candidates_[kept - 1].probability < options_.min_p) total -= candidates_[--kept].probability;
+    end = std::remove_if(begin, end, [&](const Candidate& c) { return c.probability < options_.min_p; });
+    total = sum();
+  }
+  if (options_.top_p < 1) {
+    const auto less_likely = [&](const Candidate& a, const Candidate& b) { return likelier(b, a); };
+    std::make_heap(begin, end, less_likely);
+    total = 0;
+    auto least = end;  // of those taken, which gather at the end
+    while (least != begin && total < wanted) {
+      std::pop_heap(begin, least, less_likely);
+      total += (--least)->probability;
+    }
+    begin = least;
+    std::reverse(begin, end);
   }
   const double target = random * total;
   double reached = 0;
-  for (size_t i = 0; i < kept; ++i) {
-    reached += candidates_[i].probability;
-    if (target < reached) return candidates_[i].id;
+  for (auto c = begin; c != end; ++c) {
+    reached += c->probability;
+    if (target < reached) return c->id;
   }
-  return candidates_[kept - 1].id;  // rounding
+  return (end - 1)->id;  // rounding
 }
 
 std::vector<TokenLogprob> logprobs(std::span<const float> logits, int32_t chosen, int64_t top) {
