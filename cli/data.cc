@@ -127,6 +127,8 @@ void add_eval(CLI::App& data) {
   command.add_option("--tokenizer", o->tokenizer, "gpt2, byte, or a folder with a tokenizer.json")
       ->capture_default_str();
   command.callback([o] {
+    std::error_code absent;
+    check(!fs::equivalent(o->in, o->out, absent), "{}: is the file to read; choose another name to write", o->out);
     const std::vector<ChoiceExample> examples = read_eval_file(o->in, open_tokenizer(o->tokenizer).get());
     write_eval_file(o->out, examples);
     fmt::print("{} examples in {}\n", examples.size(), o->out);

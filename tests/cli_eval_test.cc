@@ -98,6 +98,7 @@ TEST_F(CliEval, ErrorsAreOneLine) {
   fails(1, {"eval", "hub/some/tiny", "--data", "bad.jsonl"}, {"bad.jsonl, line 1: not valid JSON"});
   fails(1, {"data", "eval", "bad.jsonl", "out.bin"}, {"bad.jsonl, line 1"});
   EXPECT_FALSE(fs::exists(dir_ / "out.bin"));
+  fails(1, {"data", "eval", "bad.jsonl", "./bad.jsonl"}, {"./bad.jsonl", "the file to read"});
 }
 
 TEST_F(CliEval, GetsAModelFromAMirror) {
