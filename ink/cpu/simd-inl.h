@@ -208,7 +208,7 @@ HWY_INLINE void split_pairs(const F16*, hn::Vec<Full> pairs, hn::Vec<Full>& low,
 // v[k] = element k of as many rows as there are lanes, widened.
 template <class T>
 HWY_INLINE void load_square(const T* in, int64_t in_row, hn::Vec<Full> (&v)[kSquareDepth<T>]) {
-  constexpr int64_t kHalves = sizeof(float) / sizeof(T);  // elements of a lane
+  constexpr int64_t kHalves = sizeof(T) == sizeof(float) ? 1 : 2;  // elements of a lane
   const auto* bytes = reinterpret_cast<const std::byte*>(in);
   HWY_UNROLL(4) for (int64_t k = 0; k < kSquareDepth<T>; k += kColumnsAtOnce * kHalves) {
     hn::Vec<Full> columns[kColumnsAtOnce];

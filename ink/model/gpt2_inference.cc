@@ -99,7 +99,7 @@ struct Gpt2Inference::Impl {
   void extend(std::span<const Tokens> batch);
   template <class Done>
   void run(std::span<const Tokens> batch, const Done& done);
-  void add_rows(const Tokens& tokens, int64_t begin, int64_t count, int64_t position);
+  void add_rows(const Tokens& from, int64_t begin, int64_t count, int64_t position);
   void linear(const Linear& l, const Tensor& in, const Tensor& out, bool gelu = false);
   Tensor forward_rows();
   void gather(const Scored& scored, const Tensor& ln, const Piece& piece);

@@ -182,7 +182,7 @@ inline QuantizedBlock read_block(DType type, const std::byte* data) {
   QuantizedBlock block;
   block.d = f16_to_f32(static_cast<uint16_t>(static_cast<int>(data[0]) | static_cast<int>(data[1]) << 8));
   for (int i = 0; i < 32; ++i) {
-    if (type == DType::q8_0) block.q[i] = static_cast<int8_t>(data[2 + i]);
+    if (type == DType::q8_0) block.q[i] = (static_cast<int>(data[2 + i]) ^ 128) - 128;  // int8
     if (type == DType::q4_0) block.q[i] = (static_cast<int>(data[2 + i % 16]) >> (i < 16 ? 0 : 4) & 15) - 8;
   }
   return block;
