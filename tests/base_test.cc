@@ -289,6 +289,32 @@ TEST(File, AtomicDirectoryAppearsOnCommitOnly) {
   EXPECT_THROW(AtomicDirectory(dir / "step"), Error);
 }
 
+TEST(File, TwoWritersOfOneNameDoNotMix) {
+  const TempDir dir;
+  AtomicFile file(dir / "a");
+  file.write("one");
+  EXPECT_THROW(AtomicFile(dir / "a"), Error);
+  file.commit();
+  EXPECT_EQ(read_file(dir / "a"), "one");
+  AtomicDirectory folder(dir / "b");
+  write_file(folder.temporary() / "x", "one");
+  EXPECT_THROW(AtomicDirectory(dir / "b"), Error);
+  folder.commit();
+  EXPECT_EQ(read_file(dir / "b" / "x"), "one");
+}
+
+TEST(File, WhatAKilledWriterLeftIsNotInTheWay) {
+  const TempDir dir;
+  OutputFile(dir / ".a.tmp", OutputFile::Mode::create).write("longer than what comes");
+  write_file(dir / "a", "new");
+  EXPECT_EQ(read_file(dir / "a"), "new");
+  make_directories(dir / ".b.tmp");
+  OutputFile(dir / ".b.tmp/old", OutputFile::Mode::create).write("old");
+  AtomicDirectory(dir / "b").commit();
+  EXPECT_TRUE(fs::exists(dir / "b"));
+  EXPECT_FALSE(fs::exists(dir / "b" / "old"));
+}
+
 TEST(File, AtomicDirectoryReplacesOnCommitOnly) {
   const TempDir dir;
   fs::create_directory(dir / "data");

@@ -32,6 +32,7 @@ class Descriptor {
   Descriptor(const Descriptor&) = delete;
   Descriptor& operator=(const Descriptor&) = delete;
   int get() const { return fd_; }
+  int release() { return std::exchange(fd_, -1); }
 
  private:
   int fd_;
@@ -140,11 +141,40 @@ std::string read_file(const fs::path& path) {
 
 std::string read_stdin() { return read_all(STDIN_FILENO, "standard input"); }
 
-OutputFile::OutputFile(const fs::path& path, Mode mode) : path_(path) {
-  const int flags = O_WRONLY | O_CREAT | O_CLOEXEC | (mode == Mode::append ? O_APPEND : O_TRUNC);
-  fd_ = ::open(path.c_str(), flags, 0666);
-  check(fd_ >= 0, "{}: cannot write: {}", path.string(), reason());
+namespace {
+
+int open_for_writing(const fs::path& path, int flags) {
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | flags, 0666);
+  check(fd >= 0, "{}: cannot write: {}", path.string(), reason());
+  return fd;
 }
+
+// Whether the path still names the open file: its writer may have renamed or removed it.
+bool is_at(int fd, const fs::path& path) {
+  struct stat open {};
+  struct stat there {};
+  return ::fstat(fd, &open) == 0 && ::stat(path.c_str(), &there) == 0 && open.st_dev == there.st_dev &&
+         open.st_ino == there.st_ino;
+}
+
+// Locked as long as it is open.
+int open_alone(const fs::path& path) {
+  while (true) {
+    Descriptor fd(open_for_writing(path, 0));
+    const bool locked = ::flock(fd.get(), LOCK_EX | LOCK_NB) == 0;  // a file system without locks: go on without
+    check(locked || errno != EWOULDBLOCK, "{}: another process is writing this file; wait until it has ended",
+          path.string());
+    if (!is_at(fd.get(), path)) continue;
+    check(::ftruncate(fd.get(), 0) == 0, "{}: cannot write: {}", path.string(), reason());
+    return fd.release();
+  }
+}
+
+}  // namespace
+
+OutputFile::OutputFile(const fs::path& path, Mode mode)
+    : path_(path),
+      fd_(mode == Mode::alone ? open_alone(path) : open_for_writing(path, mode == Mode::append ? O_APPEND : O_TRUNC)) {}
 
 OutputFile::~OutputFile() {
   if (fd_ >= 0) ::close(fd_);
@@ -200,7 +230,7 @@ const fs::path& replaceable(const fs::path& path) {
 }  // namespace
 
 AtomicFile::AtomicFile(const fs::path& path)
-    : path_(replaceable(path)), temporary_(temporary_sibling(path)), out_(temporary_, OutputFile::Mode::create) {}
+    : path_(replaceable(path)), temporary_(temporary_sibling(path)), out_(temporary_, OutputFile::Mode::alone) {}
 
 AtomicFile::~AtomicFile() {
   if (temporary_.empty()) return;
@@ -210,9 +240,9 @@ AtomicFile::~AtomicFile() {
 
 void AtomicFile::commit() {
   out_.sync();
-  out_.close();
   rename_path(temporary_, path_);
   temporary_.clear();
+  out_.close();  // and with it the lock: not while somebody else could take the temporary name
   sync_directory(path_.parent_path());
 }
 
@@ -231,8 +261,10 @@ AtomicDirectory::AtomicDirectory(const fs::path& path, Existing existing)
        parent = parent.parent_path()) {
     made_parent_ = parent;
   }
+  if (fs::exists(temporary_, ignored)) FolderLock{temporary_};  // an error while somebody else is filling it
   remove_tree(temporary_);
   make_directories(temporary_);
+  lock_ = std::make_unique<FolderLock>(temporary_);
 }
 
 AtomicDirectory::~AtomicDirectory() {

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -47,7 +48,8 @@ std::string read_stdin();
 class OutputFile {
  public:
   OutputFile() = default;
-  enum class Mode { create, append };
+  // alone: as create, but an Error while another process has the file open so.
+  enum class Mode { create, append, alone };
   OutputFile(const fs::path& path, Mode mode);
   ~OutputFile();
   OutputFile(OutputFile&& other) noexcept;
@@ -72,7 +74,7 @@ class OutputFile {
 
 // A file written beside its final name and renamed onto it by commit(): readers see the old content or the new, never a
 // part. Without commit() the destructor removes what was written. Throws Error if the path is something other than a
-// regular file, such as a folder or a device.
+// regular file, such as a folder or a device, and while another process writes the same one.
 class AtomicFile {
  public:
   explicit AtomicFile(const fs::path& path);
@@ -94,9 +96,22 @@ class AtomicFile {
 // Writes text to path, whole or not at all.
 void write_file(const fs::path& path, std::string_view text);
 
+// An exclusive lock on a folder, held as long as the object lives or until the process ends. Throws Error if another
+// process holds it.
+class FolderLock {
+ public:
+  explicit FolderLock(const fs::path& folder);
+  ~FolderLock();
+  FolderLock(const FolderLock&) = delete;
+  FolderLock& operator=(const FolderLock&) = delete;
+
+ private:
+  int fd_;
+};
+
 // A folder filled under a temporary sibling name (`.NAME.tmp`) and renamed by commit(). Without commit() the destructor
 // removes it, and the parents that were made for it. A sibling left by a killed process is removed when the same folder
-// is written again.
+// is written again. Throws Error while another process writes the same one.
 class AtomicDirectory {
  public:
   enum class Existing { refuse, replace };
@@ -112,19 +127,7 @@ class AtomicDirectory {
   fs::path path_;
   fs::path temporary_;
   fs::path made_parent_;  // the outermost folder that was made; empty if all were there
-};
-
-// An exclusive lock on a folder, held as long as the object lives or until the process ends. Throws Error if another
-// process holds it.
-class FolderLock {
- public:
-  explicit FolderLock(const fs::path& folder);
-  ~FolderLock();
-  FolderLock(const FolderLock&) = delete;
-  FolderLock& operator=(const FolderLock&) = delete;
-
- private:
-  int fd_;
+  std::unique_ptr<FolderLock> lock_;
 };
 
 // Creates a folder and its parents; no error if it exists already.
