@@ -30,6 +30,5 @@ struct SgemmLibrary {
 // Only those that are linked are defined.
 const SgemmLibrary& onednn();
 const SgemmLibrary& openblas();
-const SgemmLibrary& accelerate();
 
 }  // namespace ink::cpu

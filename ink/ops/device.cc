@@ -4,6 +4,7 @@
 
 #include <cassert>
 
+#include "ink/accelerate/accelerate_ops.h"
 #include "ink/base/check.h"
 #include "ink/base/suggest.h"
 #include "ink/cpu/cpu_ops.h"
@@ -19,14 +20,12 @@ struct Device {
   bool bf16 = true;  // whether products can be bf16
 };
 
-// Which libraries are linked is CMake's INK_BLAS to say. Accelerate comes first, as the default: it alone reaches the
-// matrix unit of Apple's processors.
+// Which libraries are linked is CMake's INK_ACCELERATE and INK_BLAS to say.
 constexpr Device kDevices[] = {
-#ifdef INK_WITH_ACCELERATE
-    {"cpu-accelerate", "cpu, with Accelerate's matrix products",
-     [](ThreadPool& pool, DType products) { return make_cpu_ops(pool, products, &cpu::accelerate()); }, false},
-#endif
     {"cpu", "vectorised and threaded", [](ThreadPool& pool, DType products) { return make_cpu_ops(pool, products); }},
+#ifdef INK_WITH_ACCELERATE
+    {"accelerate", "Apple's Accelerate, and cpu where it has nothing", make_accelerate_ops},
+#endif
 #ifdef INK_WITH_ONEDNN
     {"cpu-onednn", "cpu, with oneDNN's matrix products",
      [](ThreadPool& pool, DType products) { return make_cpu_ops(pool, products, &cpu::onednn()); }, false},
