@@ -12,8 +12,8 @@ GPU_CONSTANT int kTileThreads = 128;  // of a block of every kernel that uses wh
 GPU_CONSTANT int kTileX = kTile / 4;
 GPU_CONSTANT int kTileY = kTileThreads / kTileX;
 GPU_CONSTANT int kTileRows = kTile / kTileY;
-GPU_CONSTANT int kChunk = 8;                       // fours of a head's channels that are read at a time
-GPU_CONSTANT int kTileFours = kTile * kTile / 4;   // of a tile in shared memory
+GPU_CONSTANT int kChunk = 8;                      // fours of a head's channels that are read at a time
+GPU_CONSTANT int kTileFours = kTile * kTile / 4;  // of a tile in shared memory
 
 struct Tile {
   float4 row[kTileRows];
@@ -99,18 +99,21 @@ FUNCTION void store_four(GLOBAL(real) out, index_t at, int channel, float4 x, At
 
 // x · yᵀ. A row of the tile of y lies where the threads of a simd group, which read every fourth, find theirs one after
 // another, its fours in an order by which eight threads read of all banks.
-FUNCTION Tile dots(SHARED(float4) tile, HeadRows x, HeadRows y, int thread) {
+FUNCTION Tile dots(SHARED(float4) tile, HeadRows x, HeadRows y, int thread_id) {
   SHARED(float4) x_tile = tile;
   SHARED(float4) y_tile = tile + kTile * kChunk;
-  const int tx = thread % kTileX, ty = thread / kTileX, four_in = thread % kChunk;
+  const int tx = thread_id % kTileX, ty = thread_id / kTileX, four_in = thread_id % kChunk;
   Tile sum = zero_tile();
   for (int channel = 0; channel < x.size; channel += 4 * kChunk) {
     BARRIER();
     UNROLL
     for (int i = 0; i < kTile * kChunk / kTileThreads; ++i) {
-      const int row = thread / kChunk + i * (kTileThreads / kChunk);
-      const int slot = row % 4 * kTileX + row / 4;
+      const int row = thread_id / kChunk + i * (kTileThreads / kChunk);
       x_tile[row * kChunk + four_in] = load_four(x, row, channel + 4 * four_in);
+    }
+    UNROLL
+    for (int i = 0; i < kTile * kChunk / kTileThreads; ++i) {
+      const int row = thread_id / kChunk + i * (kTileThreads / kChunk), slot = row % 4 * kTileX + row / 4;
       y_tile[slot * kChunk + (four_in ^ (slot % kChunk))] = load_four(y, row, channel + 4 * four_in);
     }
     BARRIER();
@@ -134,8 +137,8 @@ FUNCTION Tile dots(SHARED(float4) tile, HeadRows x, HeadRows y, int thread) {
 
 // sum + weights · y, of kTile channels of y from `channel` on. Begins with the barrier that shows all the weights.
 FUNCTION Tile add_weighted(Tile sum, SHARED(const float4) weights, SHARED(float4) tile, HeadRows y, int channel,
-                           int thread) {
-  const int tx = thread % kTileX, ty = thread / kTileX;
+                           int thread_id) {
+  const int tx = thread_id % kTileX, ty = thread_id / kTileX;
   BARRIER();
   UNROLL
   for (int i = 0; i < kTileFours / kTileThreads; ++i) {

@@ -8,7 +8,8 @@ KERNEL(attention_delta, GLOBAL(float) delta, GLOBAL(const real) dout, GLOBAL(con
   const bool exists = at < index_t(a.batch) * a.time * a.heads;
   float sum = 0;
   if (exists) {
-    for (int i = THREAD % kSimd; i < a.size; i += kSimd) sum += load(dout, at * a.size + i) * load(out, at * a.size + i);
+    for (int i = THREAD % kSimd; i < a.size; i += kSimd)
+      sum += load(dout, at * a.size + i) * load(out, at * a.size + i);
   }
   sum = simd_total(sum);
   if (exists && THREAD % kSimd == 0) {
@@ -68,7 +69,8 @@ KERNEL(attention_backward_q, GLOBAL(real) dqkv, GLOBAL(const real) dout, GLOBAL(
   }
 }
 
-// dk = scale · Σ_t p · (dp - delta) · q[t] and dv = Σ_t p · dout[t]: the rows of its tiles are keys, the columns queries.
+// dk = scale · Σ_t p · (dp - delta) · q[t] and dv = Σ_t p · dout[t]: the rows of its tiles are keys, the columns
+// queries.
 KERNEL(attention_backward_kv, GLOBAL(real) dqkv, GLOBAL(const real) dout, GLOBAL(const real) qkv,
        GLOBAL(const float) lse, GLOBAL(const float) delta, ARGS(AttentionArgs) a) {
   SHARED_ARRAY(float4, tile, kTileFours);

@@ -11,8 +11,7 @@ GPU_CONSTANT int kLaneChannels = kCachedChannels / kSimd;
 
 // k and v of the new rows to their places.
 KERNEL(cached_attention_write, GLOBAL(float) k_pages, GLOBAL(float) v_pages, GLOBAL(const real) qkv,
-       GLOBAL(const int) sequences, GLOBAL(const int) positions, GLOBAL(const int) table,
-       ARGS(CachedAttentionArgs) a) {
+       GLOBAL(const int) sequences, GLOBAL(const int) positions, GLOBAL(const int) table, ARGS(CachedAttentionArgs) a) {
   const index_t i = index_t(BLOCK_X) * cached_attention_write_threads + THREAD;
   const int channels = a.heads * a.size;
   if (i < index_t(a.rows) * channels) {
@@ -40,26 +39,25 @@ KERNEL(cached_attention, GLOBAL(real) out, GLOBAL(const real) qkv, GLOBAL(const 
        ARGS(CachedAttentionArgs) a) {
   SHARED_ARRAY(float4, q, kCachedChannels * 2);  // of a channel: kCachedRows rows
   SHARED_ARRAY(float4, weights, kCachedGroups * kPage * 2);
-  SHARED_ARRAY(float, parts, kCachedGroups * kCachedChannels);
-  SHARED_ARRAY(float, statistics, kCachedGroups * kCachedRows * 2);
+  SHARED_ARRAY(float, parts, kCachedGroups* kCachedChannels);
+  SHARED_ARRAY(float, statistics, kCachedGroups* kCachedRows * 2);
+  SHARED_ARRAY(int, ends, kCachedRows);  // the rows' own positions
   const int row = BLOCK_X / a.heads, head = BLOCK_X % a.heads, group = THREAD / kSimd, lane = THREAD % kSimd;
   const int count = rows_of_block(sequences, row, a.rows);
   const index_t pages_at = index_t(sequences[row]) * a.table_columns;
   const int stride = 3 * a.heads * a.size;
   const index_t q_at = index_t(row) * stride + head * a.size;
 
-  int position[kCachedRows];
   float largest[kCachedRows], total[kCachedRows], sum[kCachedRows][kLaneChannels];
-  int last = -1;
   UNROLL
   for (int i = 0; i < kCachedRows; ++i) {
-    position[i] = i < count ? positions[row + i] : -1;
-    last = max(last, position[i]);
     largest[i] = -INFINITY;
     total[i] = 0;
     UNROLL
     for (int n = 0; n < kLaneChannels; ++n) sum[i][n] = 0;
   }
+  const int last = count > 0 ? positions[row + count - 1] : -1;
+  if (THREAD < count) ends[THREAD] = positions[row + THREAD];
   if (THREAD < a.size) {
     const index_t at = q_at + THREAD;
     float4 low = four_of(0), high = four_of(0);
@@ -102,7 +100,7 @@ KERNEL(cached_attention, GLOBAL(real) out, GLOBAL(const real) qkv, GLOBAL(const 
       for (int i = 0; i < kCachedRows; ++i) {
         factor[i] = 1;
         if (i < count) {
-          const bool seen = begin + lane <= position[i];  // what is behind may be anything
+          const bool seen = begin + lane <= ends[i];  // what is behind may be anything
           const float before = largest[i];
           largest[i] = max(before, simd_largest(seen ? p[i] : -INFINITY));
           p[i] = seen ? exp(p[i] - largest[i]) : 0;
