@@ -63,6 +63,24 @@ constexpr uint16_t f32_to_bf16(float value) {
   return static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
 
+// The same, up or down by 16 random bits: the mean of all is the value.
+constexpr uint16_t f32_to_bf16(float value, uint16_t random) {
+  const uint32_t bits = std::bit_cast<uint32_t>(value);
+  if ((bits & 0x7f800000u) == 0x7f800000u) return f32_to_bf16(value);  // infinity, NaN
+  return static_cast<uint16_t>((bits + random) >> 16);
+}
+
+// Random bits for an element, by its index alone: a hash (Wellons' lowbias32, https://nullprogram.com/blog/2018/07/31).
+constexpr uint32_t random_bits(uint32_t seed, uint64_t index) {
+  uint32_t x = seed ^ static_cast<uint32_t>(index) ^ (static_cast<uint32_t>(index >> 32) * 0x9e3779b9u);
+  for (const uint32_t factor : {0x7feb352du, 0x846ca68bu}) {
+    x ^= x >> 16;
+    x *= factor;
+    x ^= x >> 15;
+  }
+  return x ^ x >> 16;
+}
+
 // IEEE 754 half precision; both directions handle subnormals, infinities and NaN. Narrowing rounds to nearest even.
 constexpr float f16_to_f32(uint16_t half) {
   const uint32_t sign = static_cast<uint32_t>(half & 0x8000u) << 16;

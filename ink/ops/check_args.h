@@ -5,18 +5,27 @@
 
 namespace ink {
 
-bool fits(const Embed& a);
-bool fits(const EmbedBackward& a);
-bool fits(const AddLayerNorm& a);
-bool fits(const AddLayerNormBackward& a);
-bool fits(const Gemm& a);
-bool fits(const Gelu& a);
-bool fits(const Attention& a);
-bool fits(const AttentionBackward& a);
-bool fits(const CachedAttention& a);
-bool fits(const Classifier& a);
+// How a device keeps tensors: activations, their gradients and weights as real (f32 or bf16), and indices where the
+// host may read them or not.
+struct Storage {
+  DType real = DType::f32;
+  bool readable = true;
+};
+inline Storage on_device(DType real) { return {.real = real, .readable = false}; }
+
+bool fits(const Embed& a, const Storage& s = {});
+bool fits(const EmbedBackward& a, const Storage& s = {});
+bool fits(const AddLayerNorm& a, const Storage& s = {});
+bool fits(const AddLayerNormBackward& a, const Storage& s = {});
+bool fits(const Gemm& a, const Storage& s = {});
+bool fits(const Gelu& a, const Storage& s = {});
+bool fits(const Attention& a, const Storage& s = {});
+bool fits(const AttentionBackward& a, const Storage& s = {});
+bool fits(const CachedAttention& a, const Storage& s = {});
+bool fits(const Classifier& a, const Storage& s = {});
 bool fits(const AdamW& a);
 bool fits(const Sgd& a);
+bool fits(const Cast& a);
 
 // The dimensions of a product: op(a) is (m, k), op(b) is (k, n), out is (m, n).
 struct GemmDims {

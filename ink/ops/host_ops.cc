@@ -9,6 +9,8 @@
 
 #include "ink/base/check.h"
 #include "ink/base/system.h"
+#include "ink/ops/check_args.h"
+#include "ink/tensor/cast.h"
 #include "ink/tensor/plan.h"
 
 namespace ink {
@@ -62,5 +64,14 @@ void HostOps::copy(const Tensor& to, const Tensor& from) {
 }
 
 void HostOps::fill(const Tensor& t, float value) { std::ranges::fill(t.span<float>(), value); }
+
+void HostOps::cast(const Cast& a) {
+  assert(fits(a));
+  const auto n = static_cast<size_t>(a.in.numel());
+  const std::span<const float> in(a.in.f32(), n);
+  if (a.seed == 0 || a.out.dtype == DType::f32) return from_f32(in, a.out.dtype, a.out.data);
+  auto* out = reinterpret_cast<uint16_t*>(a.out.data);
+  for (size_t i = 0; i < n; ++i) out[i] = f32_to_bf16(in[i], static_cast<uint16_t>(random_bits(a.seed, i)));
+}
 
 }  // namespace ink

@@ -16,6 +16,7 @@ class HostOps : public Ops {
   void download(void* to, const Tensor& from) override;
   void copy(const Tensor& to, const Tensor& from) override;
   void fill(const Tensor& t, float value) override;  // f32
+  void cast(const Cast& a) override;
 };
 
 }  // namespace ink

@@ -121,17 +121,29 @@ struct Classifier {
 // One AdamW step over a contiguous range (Loshchilov, Hutter 2019), with g = grad · grad_scale and step counted from 1:
 //   m = β1·m + (1-β1)·g;  v = β2·v + (1-β2)·g²
 //   param -= lr · ( (m / (1-β1^step)) / (√(v / (1-β2^step)) + eps) + weight_decay · param )
+// rounded (bf16), which may be empty, is what cast makes of param after the step, with seed.
 struct AdamW {
-  Tensor param, grad, m, v;
+  Tensor param, grad, m, v, rounded;
   float lr = 0, beta1 = 0.9f, beta2 = 0.95f, eps = 1e-8f, weight_decay = 0, grad_scale = 1;
   int64_t step = 1;
+  uint32_t seed = 0;
 };
 
 // One SGD step with momentum, as torch.optim.SGD (dampening 0, not Nesterov), with g = grad · grad_scale:
 //   d = g + weight_decay · param;  m = momentum · m + d;  param -= lr · m.  m starts at zero.
+// rounded is as AdamW's.
 struct Sgd {
-  Tensor param, grad, m;
+  Tensor param, grad, m, rounded;
   float lr = 0, momentum = 0, weight_decay = 0, grad_scale = 1;
+  uint32_t seed = 0;
+};
+
+// out = in, rounded to out's type where that is bf16: to the nearest, ties to even; or, with a seed that is not 0, up
+// or down at random, with the probability that makes the mean right, by a hash of the seed and the element's index. out
+// is f32 or bf16, in f32.
+struct Cast {
+  Tensor out, in;
+  uint32_t seed = 0;
 };
 
 // A block of device memory, freed with its owner.
@@ -165,6 +177,10 @@ class Ops {
   // ties to even. Sums are f32. Instructions for bf16 may take subnormal numbers for 0.
   virtual DType products() const { return DType::f32; }
 
+  // What activations, their gradients and the weights in products are stored as in training: f32, or bf16 on devices
+  // that then compute from weights that cast() has made from the f32 ones. All else stays f32.
+  virtual DType storage() const { return DType::f32; }
+
   // Whether tensors may point to any memory of the host, a mapped file's too.
   virtual bool reads_host_memory() const { return false; }
 
@@ -188,11 +204,16 @@ class Ops {
   virtual void classifier(const Classifier& a) = 0;
   virtual void adamw(const AdamW& a) = 0;
   virtual void sgd(const Sgd& a) = 0;
+  virtual void cast(const Cast& a) = 0;
 
   // Σ x² in double, summed in an order that depends on numel alone. Not finite if any element is not.
   virtual double sum_squares(const Tensor& x) = 0;
   // False if any element is NaN or infinite.
   virtual bool all_finite(const Tensor& x) = 0;
+
+  // Until all that was asked for is done. Only who measures time needs it: download and the two above wait by
+  // themselves.
+  virtual void wait() {}
 };
 
 }  // namespace ink
