@@ -16,6 +16,7 @@
 // - Blocks have one dimension of threads, NAME_threads of them (kernels.def), a multiple of the 32 of a simd group.
 // - real is float or bf16: read by load, written by store, computed as float. No double, no atomics on floats, no
 //   templates, no recursion, no function pointers; no order between blocks: what needs one is two launches.
+// - Metal has words of its own, which are no names for anything else: thread, device, constant, kernel, vertex.
 #pragma once
 
 #include "ink/gpu/args.h"
@@ -29,7 +30,7 @@ using namespace metal;
 
 #define GLOBAL(T) device T*
 #define SHARED(T) threadgroup T*
-#define SHARED_ARRAY(T, name, count) threadgroup T name[count]
+#define SHARED_ARRAY(T, name, count) alignas(16) threadgroup T name[count]
 #define ARGS(T) constant T&
 #define FUNCTION static inline
 #define GPU_CONSTANT constant constexpr
@@ -68,6 +69,11 @@ FUNCTION float shuffle_xor(float x, int mask) { return simd_shuffle_xor(x, ushor
 FUNCTION float float_of_bits(uint bits) { return as_type<float>(bits); }
 FUNCTION uint bits_of_float(float x) { return as_type<uint>(x); }
 FUNCTION float float_of_half_bits(ushort bits) { return float(as_type<half>(bits)); }
+FUNCTION int dot4(uint a, uint b, int sum) {
+  const char4 x = as_type<char4>(a), y = as_type<char4>(b);
+  return sum + x.x * y.x + x.y * y.y + x.z * y.z + x.w * y.w;
+}
+FUNCTION float4 load4(SHARED(const float) p, index_t i) { return *reinterpret_cast<SHARED(const float4)>(p + i); }
 #define INK_VECTOR(V, p, i) (*reinterpret_cast<device V*>(p + i))
 
 #elif defined(__CUDACC__)
@@ -76,7 +82,7 @@ FUNCTION float float_of_half_bits(ushort bits) { return float(as_type<half>(bits
 
 #define GLOBAL(T) T*
 #define SHARED(T) T*
-#define SHARED_ARRAY(T, name, count) __shared__ T name[count]
+#define SHARED_ARRAY(T, name, count) __shared__ __align__(16) T name[count]
 #define ARGS(T) const __grid_constant__ T
 #define FUNCTION static __device__ __forceinline__
 #define GPU_CONSTANT static constexpr
@@ -97,6 +103,7 @@ FUNCTION float shuffle_xor(float x, int mask) { return __shfl_xor_sync(0xfffffff
 FUNCTION float float_of_bits(uint bits) { return __uint_as_float(bits); }
 FUNCTION uint bits_of_float(float x) { return __float_as_uint(x); }
 FUNCTION float float_of_half_bits(ushort bits) { return __half2float(__ushort_as_half(bits)); }
+FUNCTION int dot4(uint a, uint b, int sum) { return __dp4a(int(a), int(b), sum); }
 INK_GPU_END
 #define INK_VECTOR(V, p, i) (*reinterpret_cast<V*>(p + i))
 
@@ -147,6 +154,11 @@ FUNCTION float shuffle_xor(float x, int mask, const char* file = __builtin_FILE(
 FUNCTION float float_of_bits(uint bits) { return std::bit_cast<float>(bits); }
 FUNCTION uint bits_of_float(float x) { return std::bit_cast<uint>(x); }
 FUNCTION float float_of_half_bits(ushort bits) { return f16_to_f32(bits); }
+// sum + the products of the four signed bytes of a and b.
+FUNCTION int dot4(uint a, uint b, int sum) {
+  for (int i = 0; i < 32; i += 8) sum += static_cast<signed char>(a >> i & 255) * static_cast<signed char>(b >> i & 255);
+  return sum;
+}
 INK_GPU_END
 #define INK_VECTOR(V, p, i) (*reinterpret_cast<V*>(p.vector(i, 4)))
 
@@ -155,8 +167,6 @@ INK_GPU_END
 // --- What all have alike. ---
 
 INK_GPU_BEGIN
-
-GPU_CONSTANT int kSimd = 32;  // threads of a simd group (a warp)
 
 // Storage of 16 bits; all arithmetic is float's.
 struct bf16 {
@@ -177,11 +187,12 @@ FUNCTION bf16 bf16_of(float x) {
   return result;
 }
 
+// By their bits: C++ has no copy of a struct from one address space to another.
 FUNCTION float load(GLOBAL(const float) p, index_t i) { return p[i]; }
-FUNCTION float load(GLOBAL(const bf16) p, index_t i) { return float_of(p[i]); }
-FUNCTION float load(GLOBAL(const f16) p, index_t i) { return float_of(p[i]); }
+FUNCTION float load(GLOBAL(const bf16) p, index_t i) { return float_of_bits(uint(p[i].bits) << 16); }
+FUNCTION float load(GLOBAL(const f16) p, index_t i) { return float_of_half_bits(p[i].bits); }
 FUNCTION void store(GLOBAL(float) p, index_t i, float x) { p[i] = x; }
-FUNCTION void store(GLOBAL(bf16) p, index_t i, float x) { p[i] = bf16_of(x); }
+FUNCTION void store(GLOBAL(bf16) p, index_t i, float x) { p[i].bits = bf16_of(x).bits; }
 
 // Four at a time, where p + i is a multiple of the four's bytes: sizes of rows and the args must have made sure of it.
 FUNCTION float4 load4(GLOBAL(const float) p, index_t i) { return INK_VECTOR(const float4, p, i); }
@@ -215,17 +226,17 @@ FUNCTION float simd_largest(float x) {
 }
 
 // The same of a block. scratch holds a float for each of its simd groups; it may be used again after the next BARRIER.
-FUNCTION float block_total(float x, SHARED(float) scratch, int thread, int threads) {
+FUNCTION float block_total(float x, SHARED(float) scratch, int thread_id, int threads) {
   x = simd_total(x);
-  if (thread % kSimd == 0) scratch[thread / kSimd] = x;
+  if (thread_id % kSimd == 0) scratch[thread_id / kSimd] = x;
   BARRIER();
   float total = 0;
   for (int i = 0; i < threads / kSimd; ++i) total += scratch[i];
   return total;
 }
-FUNCTION float block_largest(float x, SHARED(float) scratch, int thread, int threads) {
+FUNCTION float block_largest(float x, SHARED(float) scratch, int thread_id, int threads) {
   x = simd_largest(x);
-  if (thread % kSimd == 0) scratch[thread / kSimd] = x;
+  if (thread_id % kSimd == 0) scratch[thread_id / kSimd] = x;
   BARRIER();
   float largest = scratch[0];
   for (int i = 1; i < threads / kSimd; ++i) largest = max(largest, scratch[i]);

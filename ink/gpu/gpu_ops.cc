@@ -1,6 +1,8 @@
 #include "ink/gpu/gpu_ops.h"
 
+#include <algorithm>
 #include <cassert>
+#include <cstdint>
 #include <utility>
 
 #include "ink/base/check.h"
@@ -47,6 +49,18 @@ Grid GpuOps::grid_for(Kernel kernel, int64_t threads) {
   return {.x = static_cast<int>(blocks)};
 }
 
+int GpuOps::to_int(int64_t size) {
+  check(size <= INT32_MAX, "a kernel was given {} rows or columns; {} is the most", size, INT32_MAX);
+  return static_cast<int>(size);
+}
+
+int GpuOps::aligned(int64_t cols, std::initializer_list<Tensor> tensors) {
+  const auto fits = [](const Tensor& t) {
+    return !t || reinterpret_cast<uintptr_t>(t.data) % (4 * block_bytes(t.dtype)) == 0;
+  };
+  return cols % 4 == 0 && std::all_of(tensors.begin(), tensors.end(), fits) ? 1 : 0;
+}
+
 Tensor GpuOps::scratch(Scratch slot, DType dtype, int64_t n) {
   std::unique_ptr<Buffer>& buffer = scratch_[static_cast<size_t>(slot)];
   const size_t bytes = bytes_of(dtype, n);
@@ -60,6 +74,12 @@ Tensor GpuOps::scratch(Scratch slot, DType dtype, int64_t n) {
 void GpuOps::gelu(const Gelu& a) {
   assert(fits(a));
   launch(Kernel::gelu, a.in.dtype, grid_for(Kernel::gelu, a.in.numel()), {a.out, a.in}, GeluArgs{.n = a.in.numel()});
+}
+
+void GpuOps::cast(const Cast& a) {
+  assert(fits(a));
+  launch(Kernel::cast, a.out.dtype, grid_for(Kernel::cast, a.in.numel()), {a.out, a.in},
+         CastArgs{.n = a.in.numel(), .seed = a.seed});
 }
 
 }  // namespace ink::gpu

@@ -16,8 +16,8 @@ namespace ink::gpu {
 
 class GpuOps final : public Ops {
  public:
-  // products: f32, or bf16 to round what gemm and classifier multiply.
-  GpuOps(std::unique_ptr<Gpu> gpu, DType products);
+  // storage: f32, or bf16 (see Ops::storage).
+  GpuOps(std::unique_ptr<Gpu> gpu, DType storage);
   ~GpuOps() override;
 
   std::string name() const override;
@@ -25,6 +25,7 @@ class GpuOps final : public Ops {
   double peak_flops() override;
   Bandwidth peak_bandwidth() override;
   DType products() const override { return products_; }
+  DType storage() const override { return products_; }
 
   std::unique_ptr<Buffer> allocate(size_t bytes) override;
   size_t memory() const override;
@@ -45,8 +46,10 @@ class GpuOps final : public Ops {
   void classifier(const Classifier& a) override;
   void adamw(const AdamW& a) override;
   void sgd(const Sgd& a) override;
+  void cast(const Cast& a) override;
   double sum_squares(const Tensor& x) override;
   bool all_finite(const Tensor& x) override;
+  void wait() override { gpu_->wait(); }
 
  private:
   // Launches the build of the kernel for real; args is its struct of args.h.
@@ -61,6 +64,18 @@ class GpuOps final : public Ops {
   }
   // The blocks of a kernel for so many threads in all.
   static Grid grid_for(Kernel kernel, int64_t threads);
+  // A size as kernels take it; Error if it is too large.
+  static int to_int(int64_t size);
+  // 1 if rows of so many elements of these tensors (those that are there) can be read by four, else 0.
+  static int aligned(int64_t cols, std::initializer_list<Tensor> tensors);
+
+  // What gemm is made of where the device's library does not have it (gpu_gemm.cc).
+  bool gemm_by_library(const Gemm& a);
+  void gemm_by_tiles(const Gemm& a);
+  void gemm_by_blocks(const Gemm& a);
+  void gemm_of_few_rows(Kernel kernel, std::initializer_list<Tensor> buffers, const Gemm& a);
+  GemmArgs gemm_args(const Gemm& a) const;
+  void add_column_sums(const Tensor& out, const Tensor& in);
 
   // n elements of memory between two kernels of one operation: the same memory at every call, grown when first needed,
   // so that steps do not allocate. Operations that call each other must not both use it: slot tells them apart.
