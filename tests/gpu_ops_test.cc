@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <string>
 #include <utility>
@@ -20,6 +21,12 @@ namespace {
 
 class GpuOpsTest : public testing::TestWithParam<DType> {
  protected:
+  // The emulator is slow: two cases of k, which is to have no divisor in common with the number of flags.
+  Check check_two_of(int k) {
+    return [this, k, i = 0](const Case& c) mutable {
+      if (i++ % k < 2) check(c);
+    };
+  }
   void check(const Case& c) {
     SCOPED_TRACE(c.name);
     const DType real = GetParam();
@@ -43,6 +50,9 @@ class GpuOpsTest : public testing::TestWithParam<DType> {
         expect_same_bits(*got, *first);
       }
     }
+    int64_t elements = 0;
+    for (const Arg& arg : c.args) elements += arg.shape.numel();
+    if (elements <= kMostElements && ++small_cases_ % kOneIn == 0) check_non_finite(c);
   }
 
  private:
@@ -65,6 +75,35 @@ class GpuOpsTest : public testing::TestWithParam<DType> {
     }
   }
 
+  // One bad element in each input: what is not finite in the reference must not be finite here.
+  void check_non_finite(const Case& c) {
+    for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+      for (size_t i = 0; i < c.args.size(); ++i) {
+        if (c.args[i].ids > 0 || c.args[i].role == Role::output || c.args[i].role == Role::scratch) continue;
+        Arguments expected(c, 0), got(c, 0);
+        for (Arguments* arguments : {&expected, &got}) {
+          arguments->tensor(i).f32()[arguments->tensor(i).numel() / 2] = bad;
+          arguments->round_to(GetParam());
+        }
+        c.run(ref_, expected);
+        got.upload(*ops_[0], GetParam());
+        c.run(*ops_[0], got);
+        got.download(*ops_[0]);
+        expect_not_lost(got, expected, bad, c.args[i].name);
+      }
+    }
+  }
+  static void expect_not_lost(const Arguments& got, const Arguments& expected, float bad, const std::string& input) {
+    for (size_t i = 0; i < got.size(); ++i) {
+      if (got.arg(i).ids > 0 || got.arg(i).role == Role::scratch) continue;
+      const std::span<float> g = got.tensor(i).span<float>(), e = expected.tensor(i).span<float>();
+      for (size_t j = 0; j < g.size(); ++j) {
+        ASSERT_TRUE(std::isfinite(e[j]) || !std::isfinite(g[j]))
+            << bad << " in " << input << " is lost on the way to " << got.arg(i).name << "[" << j << "]";
+      }
+    }
+  }
+
   static void expect_same_bits(const Arguments& got, const Arguments& expected) {
     for (size_t i = 0; i < got.size(); ++i) {
       if (got.arg(i).role == Role::scratch) continue;
@@ -72,6 +111,11 @@ class GpuOpsTest : public testing::TestWithParam<DType> {
           << got.arg(i).name << ": other bits in another order: a race";
     }
   }
+
+  // The cases that are tried with numbers that are not finite: the emulator is slow.
+  static constexpr int64_t kMostElements = 8000;
+  static constexpr int kOneIn = 5;
+  int small_cases_ = 0;
 
   RefOps ref_{DType::f32};
   std::vector<std::unique_ptr<Ops>> ops_ = [] {
@@ -83,11 +127,31 @@ class GpuOpsTest : public testing::TestWithParam<DType> {
   }();
 };
 
+TEST_P(GpuOpsTest, Embed) {
+  embed_cases([this](const Case& c) { check(c); });
+}
+TEST_P(GpuOpsTest, AddLayerNorm) { layernorm_cases(check_two_of(5)); }
+TEST_P(GpuOpsTest, AddLayerNormBackward) { layernorm_backward_cases(check_two_of(17)); }
+TEST_P(GpuOpsTest, Gemm) {
+  gemm_cases([this](const Case& c) { check(c); });
+}
+TEST_P(GpuOpsTest, LargeGemm) {
+  large_gemm_cases([this](const Case& c) { check(c); });
+}
+TEST_P(GpuOpsTest, Classifier) { classifier_cases(check_two_of(23)); }
+TEST_P(GpuOpsTest, Optimizers) { optimizer_cases(check_two_of(3)); }
 TEST_P(GpuOpsTest, Gelu) {
   gelu_cases([this](const Case& c) { check(c); });
 }
 TEST_P(GpuOpsTest, SumSquares) {
   sum_squares_cases([this](const Case& c) { check(c); });
+}
+
+TEST_P(GpuOpsTest, Attention) {
+  attention_cases([this](const Case& c) { check(c); });
+}
+TEST_P(GpuOpsTest, AttentionBackward) {
+  attention_backward_cases([this](const Case& c) { check(c); });
 }
 
 INSTANTIATE_TEST_SUITE_P(Real, GpuOpsTest, testing::Values(DType::f32, DType::bf16),
