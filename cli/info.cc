@@ -6,6 +6,7 @@
 #include "cli/commands.h"
 #include "cli/line_editor.h"
 #include "cli/options.h"
+#include "ink/base/check.h"
 #include "ink/base/system.h"
 #include "ink/data/download.h"
 #include "ink/data/registry.h"
@@ -23,13 +24,20 @@ namespace {
 
 void print_row(std::string_view name, std::string_view description) { fmt::print("  {:<18} {}\n", name, description); }
 
+// What the device is, or why it cannot be used here.
+std::string describe_device(const std::string& name, ThreadPool& pool) {
+  try {
+    return make_ops(name, pool)->description();
+  } catch (const Error& error) {
+    return fmt::format("none: {}", error.what());
+  }
+}
+
 void print_program() {
   fmt::print("ink {}\n{}, {} threads, {}\n\ndevices\n", INK_VERSION, cpu_name(), hardware_threads(),
              human_bytes(physical_memory()));
   ThreadPool pool;
-  for (const DeviceInfo& device : devices()) {
-    print_row(device.name, make_ops(device.name, pool)->description());
-  }
+  for (const DeviceInfo& device : devices()) print_row(device.name, describe_device(device.name, pool));
   fmt::print("\ninstructions\n");
   print_row("--isa", fmt::format("{}", fmt::join(instruction_sets(), ", ")));
   fmt::print("\ndownloads\n");
