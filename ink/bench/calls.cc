@@ -84,10 +84,13 @@ std::array<Operand, 7> operands_of(Classifier& a) {
            {&a.dweight, a.accumulate ? update : write},
            {&a.logits, scratch}}};
 }
-std::array<Operand, 4> operands_of(AdamW& a) {
-  return {{{&a.param, update}, {&a.grad, read}, {&a.m, update}, {&a.v, update}}};
+std::array<Operand, 5> operands_of(AdamW& a) {
+  return {{{&a.param, update}, {&a.grad, read}, {&a.m, update}, {&a.v, update}, {&a.rounded, write}}};
 }
-std::array<Operand, 3> operands_of(Sgd& a) { return {{{&a.param, update}, {&a.grad, read}, {&a.m, update}}}; }
+std::array<Operand, 4> operands_of(Sgd& a) {
+  return {{{&a.param, update}, {&a.grad, read}, {&a.m, update}, {&a.rounded, write}}};
+}
+std::array<Operand, 2> operands_of(Cast& a) { return {{{&a.out, write}, {&a.in, read}}}; }
 std::array<Operand, 1> operands_of(Fill& a) { return {{{&a.out, write}}}; }
 std::array<Operand, 2> operands_of(Copy& a) { return {{{&a.out, write}, {&a.in, read}}}; }
 std::array<Operand, 1> operands_of(SumSquares& a) { return {{{&a.in, read}}}; }
@@ -106,6 +109,7 @@ constexpr std::array<std::string_view, std::variant_size_v<Call>> kNames = {"emb
                                                                             "classifier",
                                                                             "adamw",
                                                                             "sgd",
+                                                                            "cast",
                                                                             "fill",
                                                                             "copy",
                                                                             "sum_squares",
@@ -154,6 +158,7 @@ double run(Ops& ops, const Call& call) {
                         [&](const Classifier& a) { return done([&] { ops.classifier(a); }); },
                         [&](const AdamW& a) { return done([&] { ops.adamw(a); }); },
                         [&](const Sgd& a) { return done([&] { ops.sgd(a); }); },
+                        [&](const Cast& a) { return done([&] { ops.cast(a); }); },
                         [&](const Fill& a) { return done([&] { ops.fill(a.out, a.value); }); },
                         [&](const Copy& a) { return done([&] { ops.copy(a.out, a.in); }); },
                         [&](const SumSquares& a) { return ops.sum_squares(a.in); },
@@ -210,6 +215,7 @@ std::string shape_of(const Call& call) {
                         [](const Classifier& a) { return fmt::format("{}x{}x{}", a.x.rows(), a.vocab, a.x.cols()); },
                         [](const AdamW& a) { return fmt::format("{}", a.param.numel()); },
                         [](const Sgd& a) { return fmt::format("{}", a.param.numel()); },
+                        [](const Cast& a) { return fmt::format("{}", a.in.numel()); },
                         [](const Fill& a) { return fmt::format("{}", a.out.numel()); },
                         [](const Copy& a) { return fmt::format("{}", a.out.numel()); },
                         [](const SumSquares& a) { return fmt::format("{}", a.in.numel()); },

@@ -29,7 +29,7 @@ struct AllFinite {
 
 using Call =
     std::variant<Embed, EmbedBackward, AddLayerNorm, AddLayerNormBackward, Gemm, Gelu, Attention, AttentionBackward,
-                 CachedAttention, Classifier, AdamW, Sgd, Fill, Copy, SumSquares, AllFinite>;
+                 CachedAttention, Classifier, AdamW, Sgd, Cast, Fill, Copy, SumSquares, AllFinite>;
 
 // Makes the call. Returns what the operation does: the sum, whether all are finite (0 or 1), otherwise 0.
 double run(Ops& ops, const Call& call);
@@ -85,6 +85,7 @@ class CallOps : public Ops {
   double peak_flops() override { return inner_.peak_flops(); }
   Bandwidth peak_bandwidth() override { return inner_.peak_bandwidth(); }
   DType products() const override { return inner_.products(); }
+  DType storage() const override { return inner_.storage(); }
   bool reads_host_memory() const override { return inner_.reads_host_memory(); }
 
   std::unique_ptr<Buffer> allocate(size_t bytes) override { return inner_.allocate(bytes); }
@@ -106,8 +107,10 @@ class CallOps : public Ops {
   void classifier(const Classifier& a) override { on_call(a); }
   void adamw(const AdamW& a) override { on_call(a); }
   void sgd(const Sgd& a) override { on_call(a); }
+  void cast(const Cast& a) override { on_call(a); }
   double sum_squares(const Tensor& x) override { return on_call(SumSquares{.in = x}); }
   bool all_finite(const Tensor& x) override { return on_call(AllFinite{.in = x}) != 0; }
+  void wait() override { inner_.wait(); }
 
  protected:
   virtual double on_call(const Call& call) = 0;  // returns what run() returns

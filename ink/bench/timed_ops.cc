@@ -10,6 +10,7 @@ double TimedOps::on_call(const Call& call) {
   using Clock = std::chrono::steady_clock;
   const Clock::time_point start = Clock::now();
   const double result = run(inner_, call);
+  inner_.wait();
   pending_.push_back({call, std::chrono::duration<double>(Clock::now() - start).count()});
   return result;
 }

@@ -6,6 +6,7 @@
 
 #include "ink/base/check.h"
 #include "ink/model/gpt2_memory.h"
+#include "ink/tensor/cast.h"
 
 namespace ink {
 
@@ -19,6 +20,14 @@ void check_ids(std::span<const int32_t> ids, const char* what, int64_t vocab) {
     check(ids[i] >= 0 && ids[i] < vocab, "{} {} at position {} of the batch is outside the vocabulary of {}", what,
           ids[i], i, vocab);
   }
+}
+
+// A tensor of any type, as floats.
+void download_floats(Ops& ops, std::span<float> to, const Tensor& from) {
+  if (from.dtype == DType::f32) return ops.download(to.data(), from);
+  std::vector<std::byte> stored(from.bytes());
+  ops.download(stored.data(), from);
+  to_f32(from.dtype, stored.data(), to);
 }
 
 }  // namespace
@@ -39,6 +48,7 @@ struct Gpt2::Impl {
   Impl(const Gpt2Config& c, const Gpt2Options& o, Ops& device) : config(c), options(o), ops(device) {}
 
   void set_size(int64_t batch, int64_t context);
+  void round_weights(uint32_t seed);
   void load_tokens(std::span<const int32_t> tokens, int64_t batch, int64_t context);
   void load_targets(std::span<const int32_t> targets);
   void block_forward(size_t l, const Tensor& residual, const Tensor& branch);
@@ -58,10 +68,16 @@ void Gpt2::Impl::set_size(int64_t batch, int64_t context) {
   if (b == batch && t == context) return;
   std::byte* const start = x.tokens.data;  // the first tensor of the first of the arenas that change
   Plan smaller;
-  plan_activations(smaller, x, config, options, batch, context);
+  plan_activations(smaller, x, config, options, ops.storage(), batch, context);
   smaller.bind(start);
   b = batch;
   t = context;
+}
+
+// The weights may have changed since the last pass: by an update, by loading.
+void Gpt2::Impl::round_weights(uint32_t seed) {
+  if (ops.storage() == DType::f32) return;
+  for (const Param& p : params) ops.cast({.out = p.rounded, .in = p.weight, .seed = seed});
 }
 
 void Gpt2::Impl::load_tokens(std::span<const int32_t> tokens, int64_t batch, int64_t context) {
@@ -224,8 +240,8 @@ Gpt2::Gpt2(const Gpt2Config& config, const Gpt2Options& options, Ops& ops)
   check(o.batch >= 1 && o.batch <= kMaxRows / o.context,
         "a batch of {} sequences of {} tokens is out of range; batch times context must be from 1 to {}", o.batch,
         o.context, kMaxRows);
-  plan_params(impl_->plan, impl_->params, config, o);
-  plan_activations(impl_->plan, impl_->x, config, o, o.batch, o.context);
+  plan_params(impl_->plan, impl_->params, config, o, ops.storage());
+  plan_activations(impl_->plan, impl_->x, config, o, ops.storage(), o.batch, o.context);
   impl_->b = o.batch;
   impl_->t = o.context;
 }
@@ -248,7 +264,10 @@ void Gpt2::allocate() {
         m.options.training ? "a smaller --batch or --seq-len, --recompute block or " : "");
   m.memory = m.ops.allocate(needed);
   m.plan.bind(m.memory->data());
-  m.w = weights_of(m.params, m.config.layers, &Param::weight);
+  if (m.ops.storage() == DType::f32) {
+    for (Param& p : m.params) p.rounded = p.weight;
+  }
+  m.w = weights_of(m.params, m.config.layers, &Param::rounded);
   if (m.options.training) m.dw = weights_of(m.params, m.config.layers, &Param::grad);
   m.losses.reserve(static_cast<size_t>(m.options.batch * m.options.context));
 }
@@ -278,6 +297,7 @@ float Gpt2::loss(std::span<const int32_t> tokens, std::span<const int32_t> targe
   Impl& m = *impl_;
   m.load_tokens(tokens, b, t);
   m.load_targets(targets);
+  m.round_weights(0);
   m.forward();
   m.ops.classifier({.x = m.x.lnf,
                     .weight = m.w.head,
@@ -294,6 +314,7 @@ float Gpt2::loss_and_backward(std::span<const int32_t> tokens, std::span<const i
   assert(m.options.training);
   m.load_tokens(tokens, b, t);
   m.load_targets(targets);
+  if (!how.accumulate) m.round_weights(how.rounding);
   m.forward();
   m.ops.classifier({.x = m.x.lnf,
                     .weight = m.w.head,
@@ -316,6 +337,7 @@ void Gpt2::logits(std::span<const int32_t> tokens, int64_t b, int64_t t, std::sp
   const int64_t count = static_cast<int64_t>(rows.size()), vocab = m.config.vocab;
   assert(static_cast<int64_t>(out.size()) == count * vocab);
   m.load_tokens(tokens, b, t);
+  m.round_weights(0);
   m.forward();
   for (int64_t begin = 0; begin < count; begin += m.x.logits.rows()) {
     // The branch buffer is free after the forward pass: gather the wanted rows there.
@@ -328,8 +350,8 @@ void Gpt2::logits(std::span<const int32_t> tokens, int64_t b, int64_t t, std::sp
     }
     m.ops.gemm({.a = gathered, .b = m.w.head, .out = logits, .trans_b = true});
     for (int64_t i = 0; i < chunk; ++i) {
-      const Tensor row(logits.slice_rows(i, 1).data, DType::f32, {vocab});
-      m.ops.download(out.data() + (begin + i) * vocab, row);
+      const Tensor row(logits.slice_rows(i, 1).data, logits.dtype, {vocab});
+      download_floats(m.ops, {out.data() + (begin + i) * vocab, static_cast<size_t>(vocab)}, row);
     }
   }
 }
@@ -342,7 +364,7 @@ std::string Gpt2::first_non_finite() const {
   // What layers share holds the last writer's values: it comes after what tells the layer.
   for (const Keep keep : {Keep::own, Keep::shared}) {
     for (const Plan::Entry& e : m.plan.entries()) {
-      const bool activation = m.plan.arenas()[e.arena].name == "activations" && e.slot->dtype == DType::f32;
+      const bool activation = m.plan.arenas()[e.arena].name == "activations" && e.slot->dtype != DType::i32;
       if (activation && e.keep == keep && !m.ops.all_finite(*e.slot)) return e.name;
     }
   }

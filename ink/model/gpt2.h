@@ -32,14 +32,16 @@ struct Gpt2Options {
 struct Backward {
   float grad_scale = 1;     // gradients are of loss · grad_scale: 1 / accumulation steps
   bool accumulate = false;  // add to the gradients of the passes before; otherwise they are written anew
+  uint32_t rounding = 0;    // where weights are rounded for the device's storage: the seed of Cast
 };
 
 // One parameter tensor of the model, in memory order.
 struct Param {
   std::string name;  // "h.0.ln_1.weight"
   const ParamSpec* spec;
-  int64_t layer;  // 0 for tensors outside the layers
-  Tensor weight;
+  int64_t layer;              // 0 for tensors outside the layers
+  Tensor weight;              // f32
+  Tensor rounded;             // what the passes read: the weight as ops.storage() has it, itself where that is f32
   Tensor grad;                // empty unless training
   std::vector<Tensor> state;  // one an optimizer_state name
 };

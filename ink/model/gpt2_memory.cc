@@ -34,15 +34,19 @@ Weights weights_of(const std::vector<Param>& params, int64_t layers, Tensor Para
   return w;
 }
 
-void plan_params(Plan& plan, std::vector<Param>& params, const Gpt2Config& config, const Gpt2Options& options) {
+void plan_params(Plan& plan, std::vector<Param>& params, const Gpt2Config& config, const Gpt2Options& options,
+                 DType storage) {
   for_each_param(config, [&](const ParamSpec& spec, int64_t layer) {
-    Param param{param_name(spec, layer), &spec, layer, {}, {}, {}};
+    Param param{param_name(spec, layer), &spec, layer, {}, {}, {}, {}};
     param.state.resize(options.optimizer_state.size());
     params.push_back(std::move(param));
   });
 
   // params no longer moves: its tensors can be slots.
   for (Param& p : params) plan.add(&p.weight, "parameters", p.name, DType::f32, p.spec->shape(config));
+  if (storage != DType::f32) {
+    for (Param& p : params) plan.add(&p.rounded, "rounded parameters", p.name, storage, p.spec->shape(config));
+  }
   if (options.training) {
     for (Param& p : params) plan.add(&p.grad, "gradients", p.name, DType::f32, p.spec->shape(config));
   }
@@ -52,8 +56,8 @@ void plan_params(Plan& plan, std::vector<Param>& params, const Gpt2Config& confi
   }
 }
 
-void plan_activations(Plan& plan, Activations& x, const Gpt2Config& config, const Gpt2Options& options, int64_t b,
-                      int64_t t) {
+void plan_activations(Plan& plan, Activations& x, const Gpt2Config& config, const Gpt2Options& options, DType storage,
+                      int64_t b, int64_t t) {
   const int64_t C = config.channels, NH = config.heads;
   const Shape rows = {b, t}, heads = {b, NH, t};
   const Shape channels = {b, t, C}, channels3 = {b, t, 3 * C}, channels4 = {b, t, 4 * C};
@@ -63,7 +67,7 @@ void plan_activations(Plan& plan, Activations& x, const Gpt2Config& config, cons
   const Keep keep_input = options.training ? Keep::own : Keep::shared;
   const Keep keep = options.recompute == Recompute::block ? Keep::shared : keep_input;
 
-  const auto add = [&](Tensor& slot, const char* name, const Shape& shape, DType dtype = DType::f32) {
+  const auto add = [&](Tensor& slot, const char* name, const Shape& shape, DType dtype) {
     plan.add(&slot, "activations", name, dtype, shape);
   };
   add(x.tokens, "tokens", rows, DType::i32);
@@ -71,29 +75,29 @@ void plan_activations(Plan& plan, Activations& x, const Gpt2Config& config, cons
 
   x.blocks.resize(static_cast<size_t>(config.layers));
   for (size_t l = 0; l < x.blocks.size(); ++l) {
-    const auto add_block = [&](Tensor& slot, const char* name, const Shape& shape, Keep how) {
-      plan.add(&slot, "activations", how == Keep::own ? fmt::format("h.{}.{}", l, name) : name, DType::f32, shape, how);
+    const auto add_block = [&](Tensor& slot, const char* name, const Shape& shape, Keep how, DType dtype) {
+      plan.add(&slot, "activations", how == Keep::own ? fmt::format("h.{}.{}", l, name) : name, dtype, shape, how);
     };
     BlockActivations& a = x.blocks[l];
-    add_block(a.residual1, "residual1", channels, keep_input);
-    add_block(a.ln1_mean, "ln_1.mean", rows, keep);
-    add_block(a.ln1_rstd, "ln_1.rstd", rows, keep);
-    add_block(a.qkv, "qkv", channels3, keep);
-    add_block(a.att, "att", channels, keep);
-    add_block(a.lse, "lse", heads, keep);
-    add_block(a.residual2, "residual2", channels, keep);
-    add_block(a.ln2_mean, "ln_2.mean", rows, keep);
-    add_block(a.ln2_rstd, "ln_2.rstd", rows, keep);
-    add_block(a.fc, "fc", channels4, keep);
+    add_block(a.residual1, "residual1", channels, keep_input, storage);
+    add_block(a.ln1_mean, "ln_1.mean", rows, keep, DType::f32);
+    add_block(a.ln1_rstd, "ln_1.rstd", rows, keep, DType::f32);
+    add_block(a.qkv, "qkv", channels3, keep, storage);
+    add_block(a.att, "att", channels, keep, storage);
+    add_block(a.lse, "lse", heads, keep, DType::f32);
+    add_block(a.residual2, "residual2", channels, keep, storage);
+    add_block(a.ln2_mean, "ln_2.mean", rows, keep, DType::f32);
+    add_block(a.ln2_rstd, "ln_2.rstd", rows, keep, DType::f32);
+    add_block(a.fc, "fc", channels4, keep, storage);
   }
-  add(x.residual, "residual", channels);
-  add(x.lnf, "ln_f", channels);
-  add(x.lnf_mean, "ln_f.mean", rows);
-  add(x.lnf_rstd, "ln_f.rstd", rows);
-  add(x.losses, "losses", rows);
+  add(x.residual, "residual", channels, storage);
+  add(x.lnf, "ln_f", channels, storage);
+  add(x.lnf_mean, "ln_f.mean", rows, DType::f32);
+  add(x.lnf_rstd, "ln_f.rstd", rows, DType::f32);
+  add(x.losses, "losses", rows, DType::f32);
 
   const auto add_scratch = [&](Tensor& slot, const char* name, const Shape& shape) {
-    plan.add(&slot, "scratch", name, DType::f32, shape, Keep::shared);
+    plan.add(&slot, "scratch", name, storage, shape, Keep::shared);
   };
   add_scratch(x.logits, "logits", {std::min(b * t, kLogitsRows), config.padded_vocab()});
   add_scratch(x.ln, "ln", channels);
@@ -105,7 +109,7 @@ void plan_activations(Plan& plan, Activations& x, const Gpt2Config& config, cons
   add_scratch(x.dfc, "hidden", channels4);
   add_scratch(x.dqkv, "hidden", channels3);
   add_scratch(x.dresidual, "dresidual", channels);
-  add_scratch(x.delta, "delta", heads);
+  plan.add(&x.delta, "scratch", "delta", DType::f32, heads, Keep::shared);
 }
 
 }  // namespace ink

@@ -54,12 +54,14 @@ struct Activations {
   Tensor delta;            // (B,NH,T)
 };
 
-// Declares every parameter, then its gradient and optimizer state as far as the options ask for them.
-void plan_params(Plan& plan, std::vector<Param>& params, const Gpt2Config& config, const Gpt2Options& options);
+// Declares every parameter, also as storage (see Ops::storage) where that is not f32, then its gradient and optimizer
+// state as far as the options ask for them.
+void plan_params(Plan& plan, std::vector<Param>& params, const Gpt2Config& config, const Gpt2Options& options,
+                 DType storage);
 
 // Declares the activations of a step of batch b and context t; tokens is the first. What a larger b or t takes is never
 // less, so that a smaller step fits into the memory of a larger one.
-void plan_activations(Plan& plan, Activations& x, const Gpt2Config& config, const Gpt2Options& options, int64_t b,
-                      int64_t t);
+void plan_activations(Plan& plan, Activations& x, const Gpt2Config& config, const Gpt2Options& options, DType storage,
+                      int64_t b, int64_t t);
 
 }  // namespace ink
