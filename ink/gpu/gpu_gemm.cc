@@ -12,37 +12,13 @@ namespace ink::gpu {
 
 namespace {
 
-constexpr int64_t kEnoughBlocks = 256;   // to fill any card
-constexpr int64_t kColumnsOfBlock = 32;  // that column_sums sums
-constexpr int64_t kLeastSlice = 256;     // terms of a sum that are worth a block of their own
+constexpr int64_t kEnoughBlocks = 256;  // to fill any card
+constexpr int64_t kLeastSlice = 256;    // terms of a sum that are worth a block of their own
+constexpr int64_t kFewRows = 8;         // up to these, kernels for few rows; more are faster on tiles
 
 int64_t divided_up(int64_t n, int64_t by) { return (n + by - 1) / by; }
 
-// Whether every row begins where four elements may be read at once.
-bool has_vectors(const Tensor& t) {
-  return t.cols() % 4 == 0 && reinterpret_cast<uintptr_t>(t.data) % (4 * block_bytes(t.dtype)) == 0;
-}
-
-GemmArgs args_of(const Gemm& a, DType products) {
-  const auto [m, n, k] = dims_of(a);
-  check(std::max({m, n, k}) <= INT32_MAX - kGemmTile, "a product of {} x {} x {} is too large for the GPU's kernels", m,
-        n, k);
-  return {.m = static_cast<int>(m),
-          .n = static_cast<int>(n),
-          .k = static_cast<int>(k),
-          .blocks_n = static_cast<int>(divided_up(n, kGemmTile)),
-          .slice_k = static_cast<int>(k),
-          .trans_a = a.trans_a,
-          .trans_b = a.trans_b,
-          .accumulate = a.accumulate,
-          .has_bias = static_cast<bool>(a.bias),
-          .has_gelu_in = static_cast<bool>(a.gelu_in),
-          .has_dgelu_in = static_cast<bool>(a.dgelu_in),
-          .round = products == DType::bf16,
-          .vectors_a = has_vectors(a.a),
-          .vectors_b = has_vectors(a.b)};
-}
-
+// Squares of out.
 Grid tiles_of(const Gemm& a) {
   const auto [m, n, k] = dims_of(a);
   const int64_t blocks = divided_up(m, kGemmTile) * divided_up(n, kGemmTile);
@@ -52,12 +28,38 @@ Grid tiles_of(const Gemm& a) {
 
 }  // namespace
 
+GemmArgs GpuOps::gemm_args(const Gemm& a) const {
+  const auto [m, n, k] = dims_of(a);
+  return {.m = to_int(m),
+          .n = to_int(n),
+          .k = to_int(k),
+          .blocks_n = to_int(divided_up(n, kGemmTile)),
+          .slice_k = to_int(k),
+          .trans_a = a.trans_a,
+          .trans_b = a.trans_b,
+          .accumulate = a.accumulate,
+          .has_bias = static_cast<bool>(a.bias),
+          .has_gelu_in = static_cast<bool>(a.gelu_in),
+          .has_dgelu_in = static_cast<bool>(a.dgelu_in),
+          .round = products_ == DType::bf16,
+          .aligned_a = aligned(a.a.cols(), {a.a}),
+          .aligned_b = aligned(a.b.cols(), {a.b}),
+          .type_b = static_cast<int>(a.b.dtype)};
+}
+
 void GpuOps::gemm(const Gemm& a) {
   assert(fits(a, on_device(a.a.dtype)));
   if (a.dbias) add_column_sums(a.dbias, a.a);
   Gemm product = a;
   product.dbias = {};
-  if (!gemm_by_library(product)) gemm_by_tiles(product);
+  if (gemm_by_library(product)) return;
+  if (block_of(a.b.dtype) > 1) return gemm_by_blocks(product);
+  const bool halves = a.b.dtype != a.a.dtype;
+  const bool few = dims_of(a).m <= kFewRows && !a.trans_a && a.trans_b && !a.accumulate && !a.dgelu_in;
+  const std::initializer_list<Tensor> buffers = {a.out, a.a, a.b, a.bias, a.gelu_in};
+  if (few) return gemm_of_few_rows(halves ? Kernel::gemv_halves : Kernel::gemv, buffers, a);
+  if (halves) return launch(Kernel::gemm_halves, a.a.dtype, tiles_of(a), buffers, gemm_args(a));
+  gemm_by_tiles(product);
 }
 
 // All of it, or the bare product, and the rest by a kernel.
@@ -69,12 +71,12 @@ bool GpuOps::gemm_by_library(const Gemm& a) {
     return false;
   }
   launch(Kernel::gemm_epilogue, a.a.dtype, grid_for(Kernel::gemm_epilogue, a.out.numel()),
-         {a.out, a.bias, a.gelu_in, a.dgelu_in}, args_of(a, products_));
+         {a.out, a.bias, a.gelu_in, a.dgelu_in}, gemm_args(a));
   return true;
 }
 
 void GpuOps::gemm_by_tiles(const Gemm& a) {
-  GemmArgs args = args_of(a, products_);
+  GemmArgs args = gemm_args(a);
   Grid grid = tiles_of(a);
   const auto launch_as = [&](Kernel kernel, const Tensor& out) {
     launch(kernel, a.a.dtype, grid, {out, a.a, a.b, a.bias, a.gelu_in, a.dgelu_in}, args);
@@ -94,10 +96,29 @@ void GpuOps::gemm_by_tiles(const Gemm& a) {
          SumSlicesArgs{.n = a.out.numel(), .slices = grid.y, .accumulate = a.accumulate});
 }
 
+// b's blocks by a's, to which it is rounded first.
+void GpuOps::gemm_by_blocks(const Gemm& a) {
+  const auto [m, n, k] = dims_of(a);
+  const Tensor memory = scratch(Scratch::quantized, DType::i32, m * k / 4 + m * k / 32);
+  const Tensor q = {memory.data, DType::i32, {m * k / 4}};
+  const Tensor d = {memory.data + q.bytes(), DType::f32, {m * k / 32}};
+  launch(Kernel::quantize, a.a.dtype, grid_for(Kernel::quantize, m * k / 4), {q, d, a.a},
+         QuantizeArgs{.n = m * k, .aligned = aligned(k, {a.a})});
+  const std::initializer_list<Tensor> buffers = {a.out, q, d, a.b, a.bias, a.gelu_in};
+  if (m <= kFewRows) return gemm_of_few_rows(Kernel::gemv_blocks, buffers, a);
+  launch(Kernel::gemm_blocks, a.a.dtype, tiles_of(a), buffers, gemm_args(a));
+}
+
+void GpuOps::gemm_of_few_rows(Kernel kernel, std::initializer_list<Tensor> buffers, const Gemm& a) {
+  const auto [m, n, k] = dims_of(a);
+  const Grid grid = {.x = to_int(divided_up(n, kGemvCols)), .y = to_int(divided_up(m, kGemvRows))};
+  launch(kernel, a.a.dtype, grid, buffers, gemm_args(a));
+}
+
 // out(cols) += the sums of in's columns.
 void GpuOps::add_column_sums(const Tensor& out, const Tensor& in) {
   const int64_t rows = in.rows(), cols = in.cols();
-  const int64_t blocks = divided_up(cols, kColumnsOfBlock);
+  const int64_t blocks = divided_up(cols, kSimd);
   const int64_t most = std::clamp<int64_t>(kEnoughBlocks / blocks, 1, divided_up(rows, 64));
   const int64_t slice_rows = divided_up(rows, most), slices = divided_up(rows, slice_rows);
   const Tensor partial = scratch(Scratch::gemm, DType::f32, slices * cols);

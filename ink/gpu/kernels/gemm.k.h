@@ -21,10 +21,10 @@ struct GemmFour {
 };
 
 FUNCTION GemmFour gemm_four(int along_k, int first_i, int first_k, int end_i, int end_k, int size_i, int size_k,
-                            int thread) {
+                            int thread_id) {
   GemmFour four;
-  four.i = along_k ? thread / 4 : thread % 16 * 4;
-  four.k = along_k ? thread % 4 * 4 : thread / 16;
+  four.i = along_k ? thread_id / 4 : thread_id % 16 * 4;
+  four.k = along_k ? thread_id % 4 * 4 : thread_id / 16;
   const int i = first_i + four.i, k = first_k + four.k;
   four.left = i < end_i && k < end_k ? (along_k ? end_k - k : end_i - i) : 0;
   four.at = along_k ? index_t(i) * size_k + k : index_t(k) * size_i + i;
@@ -34,14 +34,8 @@ FUNCTION GemmFour gemm_four(int along_k, int first_i, int first_k, int end_i, in
 FUNCTION float gemm_rounded(float x, int round) { return round ? float_of(bf16_of(x)) : x; }
 
 // Up to four elements of an operand, 0 beyond them.
-FUNCTION float4 gemm_load(GLOBAL(const real) p, GemmFour four, int vectors) {
-  if (vectors && four.left >= 4) return load4(p, four.at);
-  float4 x;
-  x.x = four.left > 0 ? load(p, four.at) : 0;
-  x.y = four.left > 1 ? load(p, four.at + 1) : 0;
-  x.z = four.left > 2 ? load(p, four.at + 2) : 0;
-  x.w = four.left > 3 ? load(p, four.at + 3) : 0;
-  return x;
+FUNCTION float4 gemm_load(GLOBAL(const real) p, GemmFour f, int aligned) {
+  return f.left > 0 ? load_up_to4(p, f.at, f.left, aligned) : four_of(0);
 }
 
 // tile[k][i] = x.
@@ -62,8 +56,8 @@ FUNCTION GemmSums gemm_zero() {
 
 // Adds the product of two tiles, whose first k is a multiple of kGemmDepth.
 FUNCTION GemmSums gemm_add_tiles(GemmSums s, SHARED(const float) a_tile, SHARED(const float) b_tile, int first_k,
-                                 int thread) {
-  const int row = thread / 16 * 4, col = thread % 16 * 4;
+                                 int thread_id) {
+  const int row = thread_id / 16 * 4, col = thread_id % 16 * 4;
   UNROLL
   for (int k = 0; k < kGemmDepth; ++k) {
     const float4 x = load4(a_tile, k * kGemmStride + row), y = load4(b_tile, k * kGemmStride + col);
@@ -82,16 +76,16 @@ FUNCTION GemmSums gemm_add_tiles(GemmSums s, SHARED(const float) a_tile, SHARED(
 
 // The sums of the elements that the thread computes, over k from first_k up to end_k.
 FUNCTION GemmSums gemm_product(GLOBAL(const real) a, GLOBAL(const real) b, SHARED(float) a_tile, SHARED(float) b_tile,
-                               GemmArgs g, int block, int first_k, int end_k, int thread) {
+                               GemmArgs g, int block, int first_k, int end_k, int thread_id) {
   const int first_m = block / g.blocks_n * kGemmTile, first_n = block % g.blocks_n * kGemmTile;
   GemmSums s = gemm_zero();
   for (int k = first_k; k < end_k; k += kGemmDepth) {
-    const GemmFour in_a = gemm_four(!g.trans_a, first_m, k, g.m, end_k, g.m, g.k, thread);
-    const GemmFour in_b = gemm_four(g.trans_b, first_n, k, g.n, end_k, g.n, g.k, thread);
-    gemm_keep(a_tile, in_a, gemm_load(a, in_a, g.vectors_a), !g.trans_a, g.round);
-    gemm_keep(b_tile, in_b, gemm_load(b, in_b, g.vectors_b), g.trans_b, g.round);
+    const GemmFour in_a = gemm_four(!g.trans_a, first_m, k, g.m, end_k, g.m, g.k, thread_id);
+    const GemmFour in_b = gemm_four(g.trans_b, first_n, k, g.n, end_k, g.n, g.k, thread_id);
+    gemm_keep(a_tile, in_a, gemm_load(a, in_a, g.aligned_a), !g.trans_a, g.round);
+    gemm_keep(b_tile, in_b, gemm_load(b, in_b, g.aligned_b), g.trans_b, g.round);
     BARRIER();
-    s = gemm_add_tiles(s, a_tile, b_tile, k, thread);
+    s = gemm_add_tiles(s, a_tile, b_tile, k, thread_id);
     BARRIER();
   }
   return s;
