@@ -15,7 +15,7 @@ fail() {
 
 debian_packages=(
   g++ cmake ninja-build ccache pkg-config ca-certificates libhwy-dev libfmt-dev libtomlplusplus-dev nlohmann-json3-dev
-  libcli11-dev libcurl4-openssl-dev libssl-dev libgtest-dev libedit-dev libonnx-dev libprotobuf-dev
+  libcli11-dev libcpp-httplib-dev libcurl4-openssl-dev libssl-dev libgtest-dev libedit-dev libonnx-dev libprotobuf-dev
 )
 # The linters, the compiler that fuzzes, and a matrix library to test and measure against.
 debian_dev_packages=(clang-format-14 clang-tidy-14 shellcheck git clang-14 libclang-rt-14-dev libdnnl-dev)
@@ -23,7 +23,7 @@ debian_dev_packages=(clang-format-14 clang-tidy-14 shellcheck git clang-14 libcl
 debian_readers_packages=(python3-venv python3-torch)
 # The matrix library is Apple's Accelerate and curl comes with the system.
 brew_formulas=(
-  cmake ninja ccache pkgconf highway fmt tomlplusplus nlohmann-json cli11 openssl@3 googletest onnx protobuf
+  cmake ninja ccache pkgconf highway fmt tomlplusplus nlohmann-json cli11 cpp-httplib openssl@3 googletest onnx protobuf
 )
 
 dev=no readers=no
