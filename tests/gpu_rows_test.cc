@@ -145,7 +145,7 @@ TEST_P(GpuRowsTest, AddLayerNormBackwardGivesTheOutputAgain) {
 }
 
 TEST_P(GpuRowsTest, AllFiniteFindsOneBadElementAnywhere) {
-  for (const int64_t n : {1, 5, 257, 40000}) {
+  for (const int64_t n : {1, 257, 9000}) {
     std::vector<float> x(static_cast<size_t>(n), 1e38f);
     EXPECT_TRUE(emu_.all_finite(OnDevice(emu_, real(), {n}, x)));
     for (const int64_t place : {int64_t{0}, n / 2, n - 1}) {
