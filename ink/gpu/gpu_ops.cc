@@ -72,7 +72,7 @@ Tensor GpuOps::scratch(Scratch slot, DType dtype, int64_t n) {
 }
 
 void GpuOps::gelu(const Gelu& a) {
-  assert(fits(a));
+  assert(fits(a, on_device(a.in.dtype)));
   launch(Kernel::gelu, a.in.dtype, grid_for(Kernel::gelu, a.in.numel()), {a.out, a.in}, GeluArgs{.n = a.in.numel()});
 }
 
