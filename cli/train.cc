@@ -85,6 +85,9 @@ void add_optimization_options(CLI::App& c, TrainOptions& o, std::string& recompu
   add(c, "--skip-loss-z", o.skip_loss_z, "Skip updates whose loss has a z-score above this; 0: never (-sl)")->group(g);
   add(c, "--skip-grad-z", o.skip_grad_z, "The same for the gradient norm (-sg)")->group(g);
   add(c, "--seed", o.seed, "Of initialisation, shuffling and samples")->group(g);
+  c.add_flag("--stochastic-rounding", o.stochastic_rounding,
+             "On GPUs with --dtype bf16: round weights up or down at random instead of to the nearest")
+      ->group(g);
 }
 
 void add_output_options(CLI::App& c, TrainOptions& o) {
@@ -125,7 +128,8 @@ void require_matching_optimizer(const CLI::App& command, const std::string& opti
 }
 
 // The options as an option file: what --resume reads.
-std::string to_toml(const CLI::App& command, const std::string& optimizer) {
+// device: what was chosen where that was left to a measurement, so that a run goes on with the same.
+std::string to_toml(const CLI::App& command, const std::string& optimizer, const std::string& device) {
   std::vector<std::string> left_out = {"help", "config", "resume", "overwrite", "dry-run", "threads", "isa"};
   for (std::string& name : options_of_other_optimizers(optimizer)) left_out.push_back(std::move(name));
   std::string text = "# The options of this run, as `ink train --config` reads them.\n";
@@ -139,6 +143,7 @@ std::string to_toml(const CLI::App& command, const std::string& optimizer) {
       values = {option->get_default_str()};
     }
     if (values.empty()) continue;
+    if (name == "device" && values.front() == "auto") values = {device};
     const bool is_text = option->get_type_name().starts_with("TEXT");
     std::string list;
     for (const std::string& value : values) list += (list.empty() ? "" : ", ") + option_file_value(value, is_text);
@@ -159,11 +164,11 @@ void run_train(const CLI::App& command, TrainCommand& t) {
   require_matching_optimizer(command, t.train.optimizer);
   t.train.recompute = parse_recompute(t.recompute);
   if (command.count("--out") == 0) t.train.out = default_out(t.train);
-  t.train.saved_options = to_toml(command, t.train.optimizer);
 
   std::signal(SIGPIPE, SIG_IGN);  // a reader that goes away must not cost the run
   StopSignals stop;
   Device device(t.device);
+  t.train.saved_options = to_toml(command, t.train.optimizer, device.ops->name());
   Progress progress(stdout, isatty(STDOUT_FILENO) != 0, t.train.log_every);
   Trainer trainer(t.train, *device.ops, device.pool, [&](const std::string& line) { progress.note(line); });
   const Gpt2& model = trainer.model();

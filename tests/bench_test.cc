@@ -177,7 +177,7 @@ TEST(Cases, AreThoseOfOneStepByName) {
   }
   const std::vector<std::string_view> known = op_names();
   for (const std::string_view op : known) {
-    if (op == "cached_attention") continue;  // no part of training
+    if (op == "cached_attention" || op == "cast") continue;  // no part of training in f32
     EXPECT_TRUE(std::any_of(cases.begin(), cases.end(), [&](const OpCase& c) { return c.op == op; })) << op;
   }
 }

@@ -107,10 +107,10 @@ class TrainingRun : public testing::Test {
     std::string printed;
   };
 
-  Result train(const TrainOptions& options, int threads = 1, const char* device = "cpu") {
+  Result train(const TrainOptions& options, int threads = 1, const char* device = "cpu", DType products = DType::f32) {
     notes_.clear();
     ThreadPool pool(threads);
-    const auto ops = make_ops(device, pool);
+    const auto ops = make_ops(device, pool, products);
     Trainer trainer(options, *ops, pool, [&](const std::string& line) { notes_ += line + "\n"; });
     const std::unique_ptr<std::FILE, int (*)(std::FILE*)> out(std::tmpfile(), std::fclose);
     Progress progress(out.get(), false, 1);

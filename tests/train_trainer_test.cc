@@ -437,5 +437,47 @@ TEST_F(TrainingRun, APoisonedModelIsNamed) {
   EXPECT_TRUE(list_checkpoints(o.out).empty());
 }
 
+// The GPUs' kernels, whole steps of them.
+TEST_F(TrainingRun, TheEmulatedGpuGivesTheReferencesLosses) {
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    for (const Recompute recompute : {Recompute::none, Recompute::block}) {
+      TrainOptions o = small(fmt::format("ref_{}_{}", name_of(dtype), static_cast<int>(recompute)));
+      o.steps = 3;
+      o.total_batch = 64;  // two passes a step
+      o.val_every = 3;
+      o.checkpoint_every = 0;
+      o.recompute = recompute;
+      const Result expected = train(o, 1, "ref", dtype);
+      const std::vector<double> expected_losses = losses(o.out.filename().string());
+      o.out += "_emu";
+      const Result got = train(o, 1, "emu", dtype);
+      const std::vector<double> got_losses = losses(o.out.filename().string());
+      ASSERT_EQ(got_losses.size(), 3u);
+      // Where activations are stored as bf16, the reference rounds the inputs of products alone.
+      const double bound = dtype == DType::f32 ? 1e-5 : 1e-2;
+      for (size_t i = 0; i < 3; ++i) EXPECT_NEAR(got_losses[i], expected_losses[i], bound) << name_of(dtype);
+      EXPECT_NEAR(got.validation_loss, expected.validation_loss, bound);
+    }
+  }
+}
+
+TEST_F(TrainingRun, StochasticRoundingIsTheSameAfterResuming) {
+  TrainOptions o = small("run");
+  o.steps = 4;
+  o.val_every = 0;
+  o.checkpoint_every = 2;
+  const std::vector<std::vector<float>> nearest = train(o, 1, "emu", DType::bf16).weights;
+  o.out = dir_ / "stochastic";
+  o.stochastic_rounding = true;
+  const std::vector<std::vector<float>> stochastic = train(o, 1, "emu", DType::bf16).weights;
+  EXPECT_NE(nearest, stochastic);
+  lose_checkpoints_after("stochastic", 2);
+  o.resume = true;
+  EXPECT_EQ(train(o, 1, "emu", DType::bf16).weights, stochastic);
+  o.resume = false;
+  o.out = dir_ / "cpu";
+  EXPECT_TRUE(is_usage_error(o));  // nothing is rounded there
+}
+
 }  // namespace
 }  // namespace ink

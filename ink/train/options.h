@@ -47,6 +47,7 @@ struct TrainOptions {
   float skip_grad_z = 0;  // the same for the gradient norm
   uint32_t seed = 42;     // of the initialisation, the loader's shuffle (seed + rank) and the samples
   Recompute recompute = Recompute::none;
+  bool stochastic_rounding = false;  // of the weights, on devices that store them as bf16 (see Cast)
 
   // Evaluation.
   int64_t val_every = 20;     // 0: never

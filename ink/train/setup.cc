@@ -186,6 +186,11 @@ void Trainer::plan_model() {
     throw UsageError(fmt::format("--total-batch {} tokens must be a multiple of --batch {} times --seq-len {} = {}",
                                  options_.total_batch, options_.batch, options_.seq_len, tokens));
   }
+  if (options_.stochastic_rounding && ops_.storage() == DType::f32) {
+    throw UsageError(fmt::format(
+        "--stochastic-rounding: the {} device stores all weights as f32 here; it is for GPUs with --dtype bf16",
+        ops_.name()));
+  }
   accumulation_ = options_.total_batch / tokens;
   model_ = std::make_unique<Gpt2>(config,
                                   Gpt2Options{.batch = options_.batch,

@@ -21,6 +21,9 @@ using Clock = std::chrono::steady_clock;
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 constexpr double kSmoothing = 0.95;
+// Of the step alone, so that a resumed run rounds as one that was not stopped. 0 would be rounding to the nearest.
+uint32_t rounding_seed(int64_t step) { return random_bits(1, static_cast<uint64_t>(step)) | 1u; }
+
 }  // namespace
 
 void Trainer::load_or_init() {
@@ -77,9 +80,10 @@ StepReport Trainer::step() {
   double loss = 0;
   for (int64_t micro = 0; micro < accumulation_; ++micro) {
     train_loader_->next(inputs_, targets_);
-    loss +=
-        model_->loss_and_backward(inputs_, targets_, options_.batch, options_.seq_len,
-                                  {.grad_scale = 1.0f / static_cast<float>(accumulation_), .accumulate = micro > 0});
+    loss += model_->loss_and_backward(inputs_, targets_, options_.batch, options_.seq_len,
+                                      {.grad_scale = 1.0f / static_cast<float>(accumulation_),
+                                       .accumulate = micro > 0,
+                                       .rounding = options_.stochastic_rounding ? rounding_seed(step_) : 0});
   }
   loss /= static_cast<double>(accumulation_);
   const double norm = std::sqrt(ops_.sum_squares(model_->all_grads()));
