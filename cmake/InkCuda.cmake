@@ -31,3 +31,4 @@ if(NOT TARGET CUDA::cublasLt OR NOT TARGET CUDA::cudart_static)
   message(FATAL_ERROR "INK_CUDA is on, but CUDA's toolkit lacks cuBLASLt or the static runtime; "
     "install libcublas-dev and cuda-cudart-dev of its version, or configure with -DINK_CUDA=OFF")
 endif()
+set(CMAKE_INSTALL_RPATH_USE_LINK_PATH ON)  # cuBLASLt is where the toolkit is, seldom where the system looks
