@@ -16,6 +16,9 @@
 #ifdef INK_WITH_CUDA
 #include "ink/gpu/cuda/cuda_gpu.h"
 #endif
+#ifdef INK_WITH_METAL
+#include "ink/gpu/metal/metal_gpu.h"
+#endif
 
 namespace ink {
 
@@ -52,6 +55,14 @@ constexpr Device kDevices[] = {
      .make_numbered = [](int number, DType products) -> std::unique_ptr<Ops> {
        return std::make_unique<gpu::GpuOps>(cuda::make_cuda_gpu(number, products), products);
      }},
+#endif
+#ifdef INK_WITH_METAL
+    {.name = "metal",
+     .description = "Apple's GPUs",
+     .make = [](ThreadPool&, DType products) -> std::unique_ptr<Ops> {
+       return std::make_unique<gpu::GpuOps>(metal::make_metal_gpu(), products);
+     },
+     .count = metal::count_gpus},
 #endif
     {"emu", "the GPUs' kernels, emulated and checked, very slow",
      [](ThreadPool&, DType products) -> std::unique_ptr<Ops> {
