@@ -81,6 +81,7 @@ int run(int argc, char** argv) {
   ink::add_convert_command(app);
   ink::add_quantize_command(app);
   ink::add_export_command(app);
+  ink::add_plot_command(app);
   ink::add_info_command(app);
   ink::add_bench_command(app);
 
