@@ -163,49 +163,40 @@ TEST_P(GpuRowsTest, AllFiniteFindsOneBadElementAnywhere) {
 INSTANTIATE_TEST_SUITE_P(Real, GpuRowsTest, testing::Values(DType::f32, DType::bf16),
                          [](const auto& i) { return std::string(name_of(i.param)); });
 
-// Parameters after a step of nothing, rounded by both optimizers.
-struct Rounded {
-  std::vector<float> adamw, sgd;
-};
-Rounded round_by_steps(Ops& ops, const std::vector<float>& values, uint32_t seed) {
+std::vector<float> rounded(Ops& ops, const std::vector<float>& values, uint32_t seed) {
   const auto n = static_cast<int64_t>(values.size());
-  const OnDevice param(ops, DType::f32, {n}, values), grad(ops, DType::f32, {n}), m(ops, DType::f32, {n}),
-      v(ops, DType::f32, {n}), adamw(ops, DType::bf16, {n}), sgd(ops, DType::bf16, {n});
-  ops.adamw({.param = param, .grad = grad, .m = m, .v = v, .rounded = adamw, .seed = seed});
-  ops.sgd({.param = param, .grad = grad, .m = m, .rounded = sgd, .seed = seed});
-  return {.adamw = adamw.floats(), .sgd = sgd.floats()};
+  const OnDevice in(ops, DType::f32, {n}, values), out(ops, DType::bf16, {n});
+  ops.cast({.out = out, .in = in, .seed = seed});
+  return out.floats();
 }
 
-TEST(GpuOptimizerTest, RoundsParametersToTheNearest) {
+TEST(GpuCastTest, RoundsToTheNearest) {
   gpu::GpuOps emu(emu::make_emu_gpu(), DType::f32);
   RefOps ref(DType::f32);
-  // Ties, one up and one down, and the largest number.
+  // Ties, one up and one down, the largest number, infinity.
   std::vector<float> x = random(1001, 1);
-  x.insert(x.end(), {0x1.01p0f, 0x1.03p0f, std::numeric_limits<float>::max()});
+  x.insert(x.end(), {0x1.01p0f, 0x1.03p0f, std::numeric_limits<float>::max(), HUGE_VALF});
   std::vector<float> expected;
   for (const float value : x) expected.push_back(bf16_to_f32(f32_to_bf16(value)));
   for (Ops* ops : {static_cast<Ops*>(&ref), static_cast<Ops*>(&emu)}) {
-    const Rounded got = round_by_steps(*ops, x, 0);
-    EXPECT_EQ(got.adamw, expected);
-    EXPECT_EQ(got.sgd, expected);
+    EXPECT_EQ(rounded(*ops, x, 0), expected);
   }
 }
 
-TEST(GpuOptimizerTest, RoundsParametersAtRandomButEvenly) {
+TEST(GpuCastTest, RoundsAtRandomButEvenly) {
   gpu::GpuOps emu(emu::make_emu_gpu(), DType::f32);
   RefOps ref(DType::f32);
   const int64_t n = 20001;
   const float value = -1 - 0.3f * 0x1p-7f;  // three tenths of the way from one bf16 to the next
   const std::vector<float> x(n, value);
-  const Rounded got = round_by_steps(emu, x, 7), expected = round_by_steps(ref, x, 7);
-  EXPECT_EQ(got.adamw, expected.adamw);
-  EXPECT_EQ(got.sgd, expected.adamw);
-  EXPECT_NE(round_by_steps(emu, x, 8).adamw, expected.adamw);
+  const std::vector<float> got = rounded(emu, x, 7);
+  EXPECT_EQ(got, rounded(ref, x, 7));
+  EXPECT_NE(got, rounded(emu, x, 8));
   double sum = 0, neighbours = 0;
   for (int64_t i = 0; i < n; ++i) {
-    sum += got.adamw[i];
-    ASSERT_TRUE(got.adamw[i] == -1 || got.adamw[i] == -1 - 0x1p-7f);
-    neighbours += i > 0 && got.adamw[i] == got.adamw[i - 1] ? 1 : 0;
+    sum += got[i];
+    ASSERT_TRUE(got[i] == -1 || got[i] == -1 - 0x1p-7f);
+    neighbours += i > 0 && got[i] == got[i - 1] ? 1 : 0;
   }
   // Five standard deviations.
   EXPECT_NEAR(sum / n, value, 5 * 0x1p-7 * std::sqrt(0.3 * 0.7 / n));

@@ -84,12 +84,10 @@ std::array<Operand, 7> operands_of(Classifier& a) {
            {&a.dweight, a.accumulate ? update : write},
            {&a.logits, scratch}}};
 }
-std::array<Operand, 5> operands_of(AdamW& a) {
-  return {{{&a.param, update}, {&a.grad, read}, {&a.m, update}, {&a.v, update}, {&a.rounded, write}}};
+std::array<Operand, 4> operands_of(AdamW& a) {
+  return {{{&a.param, update}, {&a.grad, read}, {&a.m, update}, {&a.v, update}}};
 }
-std::array<Operand, 4> operands_of(Sgd& a) {
-  return {{{&a.param, update}, {&a.grad, read}, {&a.m, update}, {&a.rounded, write}}};
-}
+std::array<Operand, 3> operands_of(Sgd& a) { return {{{&a.param, update}, {&a.grad, read}, {&a.m, update}}}; }
 std::array<Operand, 2> operands_of(Cast& a) { return {{{&a.out, write}, {&a.in, read}}}; }
 std::array<Operand, 1> operands_of(Fill& a) { return {{{&a.out, write}}}; }
 std::array<Operand, 2> operands_of(Copy& a) { return {{{&a.out, write}, {&a.in, read}}}; }

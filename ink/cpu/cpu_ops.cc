@@ -102,12 +102,10 @@ class CpuOps final : public HostOps {
   void adamw(const AdamW& a) override {
     assert(fits(a));
     cpu::adamw(pool_, a);
-    if (a.rounded) cast({.out = a.rounded, .in = a.param, .seed = a.seed});
   }
   void sgd(const Sgd& a) override {
     assert(fits(a));
     cpu::sgd(pool_, a);
-    if (a.rounded) cast({.out = a.rounded, .in = a.param, .seed = a.seed});
   }
   double sum_squares(const Tensor& x) override { return cpu::sum_squares(pool_, scratch_, x); }
   bool all_finite(const Tensor& x) override { return cpu::all_finite(pool_, x); }

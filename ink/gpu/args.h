@@ -106,15 +106,13 @@ struct ClassifierArgs {
 struct AdamWArgs {
   index_t n;
   float lr, beta1, beta2, eps, weight_decay, grad_scale, m_scale, v_scale;
-  unsigned int seed;
-  int has_rounded, aligned;
+  int aligned;
 };
 
 struct SgdArgs {
   index_t n;
   float lr, momentum, weight_decay, grad_scale;
-  unsigned int seed;
-  int has_rounded, aligned;
+  int aligned;
 };
 
 struct CountNotFiniteArgs {

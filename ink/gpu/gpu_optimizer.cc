@@ -19,7 +19,7 @@ void GpuOps::adamw(const AdamW& a) {
   assert(fits(a));
   const int64_t n = a.param.numel();
   const auto step = static_cast<double>(a.step);
-  launch(Kernel::adamw, DType::f32, grid_for(Kernel::adamw, (n + 3) / 4), {a.param, a.grad, a.m, a.v, a.rounded},
+  launch(Kernel::adamw, DType::f32, grid_for(Kernel::adamw, (n + 3) / 4), {a.param, a.grad, a.m, a.v},
          AdamWArgs{.n = n,
                    .lr = a.lr,
                    .beta1 = a.beta1,
@@ -29,23 +29,19 @@ void GpuOps::adamw(const AdamW& a) {
                    .grad_scale = a.grad_scale,
                    .m_scale = static_cast<float>(1 / (1 - std::pow(double{a.beta1}, step))),
                    .v_scale = static_cast<float>(1 / (1 - std::pow(double{a.beta2}, step))),
-                   .seed = a.seed,
-                   .has_rounded = a.rounded ? 1 : 0,
-                   .aligned = aligned(4, {a.param, a.grad, a.m, a.v, a.rounded})});
+                   .aligned = aligned(4, {a.param, a.grad, a.m, a.v})});
 }
 
 void GpuOps::sgd(const Sgd& a) {
   assert(fits(a));
   const int64_t n = a.param.numel();
-  launch(Kernel::sgd, DType::f32, grid_for(Kernel::sgd, (n + 3) / 4), {a.param, a.grad, a.m, a.rounded},
+  launch(Kernel::sgd, DType::f32, grid_for(Kernel::sgd, (n + 3) / 4), {a.param, a.grad, a.m},
          SgdArgs{.n = n,
                  .lr = a.lr,
                  .momentum = a.momentum,
                  .weight_decay = a.weight_decay,
                  .grad_scale = a.grad_scale,
-                 .seed = a.seed,
-                 .has_rounded = a.rounded ? 1 : 0,
-                 .aligned = aligned(4, {a.param, a.grad, a.m, a.rounded})});
+                 .aligned = aligned(4, {a.param, a.grad, a.m})});
 }
 
 double GpuOps::sum_squares(const Tensor& x) {

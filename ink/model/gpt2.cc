@@ -77,7 +77,10 @@ void Gpt2::Impl::set_size(int64_t batch, int64_t context) {
 // The weights may have changed since the last pass: by an update, by loading.
 void Gpt2::Impl::round_weights(uint32_t seed) {
   if (ops.storage() == DType::f32) return;
-  for (const Param& p : params) ops.cast({.out = p.rounded, .in = p.weight, .seed = seed});
+  for (size_t i = 0; i < params.size(); ++i) {
+    const uint32_t own = seed == 0 ? 0 : random_bits(seed, i) | 1u;  // of this tensor
+    ops.cast({.out = params[i].rounded, .in = params[i].weight, .seed = own});
+  }
 }
 
 void Gpt2::Impl::load_tokens(std::span<const int32_t> tokens, int64_t batch, int64_t context) {

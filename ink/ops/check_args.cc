@@ -21,8 +21,6 @@ bool is_real(const Storage& s, const Tensor& t, int64_t numel) {
   return (s.real == DType::f32 || s.real == DType::bf16) && is_of(s.real, t, numel);
 }
 
-bool is_empty_or_rounded(const Tensor& t, int64_t numel) { return !t || is_of(DType::bf16, t, numel); }
-
 // Weights of any type, in whole blocks.
 bool is_weights(const Tensor& t, int64_t rows, int64_t cols) {
   return t.data != nullptr && t.dtype != DType::i32 && t.numel() == rows * cols && t.cols() == cols &&
@@ -130,13 +128,12 @@ bool fits(const Classifier& a, const Storage& s) {
 
 bool fits(const AdamW& a) {
   const int64_t n = a.param.numel();
-  return is_f32(a.param, n) && is_f32(a.grad, n) && is_f32(a.m, n) && is_f32(a.v, n) &&
-         is_empty_or_rounded(a.rounded, n) && a.step >= 1;
+  return is_f32(a.param, n) && is_f32(a.grad, n) && is_f32(a.m, n) && is_f32(a.v, n) && a.step >= 1;
 }
 
 bool fits(const Sgd& a) {
   const int64_t n = a.param.numel();
-  return is_f32(a.param, n) && is_f32(a.grad, n) && is_f32(a.m, n) && is_empty_or_rounded(a.rounded, n);
+  return is_f32(a.param, n) && is_f32(a.grad, n) && is_f32(a.m, n);
 }
 
 bool fits(const Cast& a) {

@@ -59,7 +59,8 @@ struct AddLayerNormBackward {
 // d is so small that 1 / d is infinite), and blocks are summed one after another, from 0:
 //   sum = fma(float(Σ_k q_a · q_b), d_a · float(d_b), sum).
 // In all products without trans_a and accumulate, gelu_in may be out, and a row of out depends on the same row of a
-// alone: its bits are the same however many rows there are, but for f32 products by a matrix library (cpu-NAME).
+// alone: its bits are the same however many rows there are, but for products by a matrix library (cpu-NAME: those of
+// f32; accelerate: all but those of blocks).
 struct Gemm {
   Tensor a, b, bias, out, gelu_in, dgelu_in, dbias;
   bool trans_a = false;
@@ -121,21 +122,17 @@ struct Classifier {
 // One AdamW step over a contiguous range (Loshchilov, Hutter 2019), with g = grad · grad_scale and step counted from 1:
 //   m = β1·m + (1-β1)·g;  v = β2·v + (1-β2)·g²
 //   param -= lr · ( (m / (1-β1^step)) / (√(v / (1-β2^step)) + eps) + weight_decay · param )
-// rounded (bf16), which may be empty, is what cast makes of param after the step, with seed.
 struct AdamW {
-  Tensor param, grad, m, v, rounded;
+  Tensor param, grad, m, v;
   float lr = 0, beta1 = 0.9f, beta2 = 0.95f, eps = 1e-8f, weight_decay = 0, grad_scale = 1;
   int64_t step = 1;
-  uint32_t seed = 0;
 };
 
 // One SGD step with momentum, as torch.optim.SGD (dampening 0, not Nesterov), with g = grad · grad_scale:
 //   d = g + weight_decay · param;  m = momentum · m + d;  param -= lr · m.  m starts at zero.
-// rounded is as AdamW's.
 struct Sgd {
-  Tensor param, grad, m, rounded;
+  Tensor param, grad, m;
   float lr = 0, momentum = 0, weight_decay = 0, grad_scale = 1;
-  uint32_t seed = 0;
 };
 
 // out = in, rounded to out's type where that is bf16: to the nearest, ties to even; or, with a seed that is not 0, up

@@ -132,13 +132,11 @@ void RefOps::classifier(const Classifier& a) {
 void RefOps::adamw(const AdamW& a) {
   assert(fits(a));
   ref::adamw(a.param.f32(), a.grad.f32(), a.m.f32(), a.v.f32(), a.param.numel(), a);
-  if (a.rounded) cast({.out = a.rounded, .in = a.param, .seed = a.seed});
 }
 
 void RefOps::sgd(const Sgd& a) {
   assert(fits(a));
   ref::sgd(a.param.f32(), a.grad.f32(), a.m.f32(), a.param.numel(), a);
-  if (a.rounded) cast({.out = a.rounded, .in = a.param, .seed = a.seed});
 }
 
 double RefOps::sum_squares(const Tensor& x) { return ref::sum_squares(x.f32(), x.numel()); }

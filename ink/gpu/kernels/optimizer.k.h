@@ -1,19 +1,10 @@
 // Steps of the optimizers, four elements a thread: they move memory, and compute little.
 
-// param, rounded to bf16 as cast does.
-FUNCTION float rounded_param(float param, uint seed, index_t i) {
-  return seed != 0 ? up_or_down(param, random_bits_of(seed, i)) : param;
-}
-FUNCTION float4 rounded_params(float4 param, uint seed, index_t i) {
-  return four(rounded_param(param.x, seed, i), rounded_param(param.y, seed, i + 1), rounded_param(param.z, seed, i + 2),
-              rounded_param(param.w, seed, i + 3));
-}
-
 FUNCTION float adamw_step(float param, float m, float v, AdamWArgs a) {
   return param - a.lr * (m * a.m_scale / (sqrt(v * a.v_scale) + a.eps) + a.weight_decay * param);
 }
 
-KERNEL(adamw, GLOBAL(float) param, GLOBAL(const float) grad, GLOBAL(float) m, GLOBAL(float) v, GLOBAL(bf16) rounded,
+KERNEL(adamw, GLOBAL(float) param, GLOBAL(const float) grad, GLOBAL(float) m, GLOBAL(float) v,
        ARGS(AdamWArgs) a) {
   const index_t i = 4 * (index_t(BLOCK_X) * adamw_threads + THREAD);
   if (i >= a.n) return;
@@ -27,10 +18,9 @@ KERNEL(adamw, GLOBAL(float) param, GLOBAL(const float) grad, GLOBAL(float) m, GL
   store_up_to4(m, i, n, a.aligned, m1);
   store_up_to4(v, i, n, a.aligned, v1);
   store_up_to4(param, i, n, a.aligned, p);
-  if (a.has_rounded != 0) store_up_to4(rounded, i, n, a.aligned, rounded_params(p, a.seed, i));
 }
 
-KERNEL(sgd, GLOBAL(float) param, GLOBAL(const float) grad, GLOBAL(float) m, GLOBAL(bf16) rounded, ARGS(SgdArgs) a) {
+KERNEL(sgd, GLOBAL(float) param, GLOBAL(const float) grad, GLOBAL(float) m, ARGS(SgdArgs) a) {
   const index_t i = 4 * (index_t(BLOCK_X) * sgd_threads + THREAD);
   if (i >= a.n) return;
   const int n = int(min(a.n - i, index_t(4)));
@@ -41,5 +31,4 @@ KERNEL(sgd, GLOBAL(float) param, GLOBAL(const float) grad, GLOBAL(float) m, GLOB
   p = mul_add4(four_of(-a.lr), m1, p);
   store_up_to4(m, i, n, a.aligned, m1);
   store_up_to4(param, i, n, a.aligned, p);
-  if (a.has_rounded != 0) store_up_to4(rounded, i, n, a.aligned, rounded_params(p, a.seed, i));
 }
