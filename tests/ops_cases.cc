@@ -430,6 +430,20 @@ void optimizer_cases(const Check& check) {
   }
 }
 
+void cast_cases(const Check& check) {
+  std::vector<int64_t> sizes(std::begin(kSizes), std::end(kSizes));
+  sizes.push_back(40000);
+  for (const int64_t n : sizes) {
+    for (const uint32_t seed : {0u, 1u, 0xfffffff1u}) {
+      check(
+          {.name = label({n, seed}),
+           .args = {{.name = "out", .shape = {n}, .role = Role::output}, {.name = "grad", .shape = {n}}},
+           .run = [seed](Ops& ops, const Arguments& t) { ops.cast({.out = t["out"], .in = t["grad"], .seed = seed}); },
+           .scale = seed == 0 ? 1.0f : 2.0f});
+    }
+  }
+}
+
 void sum_squares_cases(const Check& check) {
   std::vector<int64_t> sizes(std::begin(kSizes), std::end(kSizes));
   sizes.push_back(40000);

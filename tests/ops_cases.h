@@ -127,6 +127,7 @@ void attention_cases(const Check& check);
 void attention_backward_cases(const Check& check);
 void classifier_cases(const Check& check);
 void optimizer_cases(const Check& check);
+void cast_cases(const Check& check);  // to what out is on the device
 void sum_squares_cases(const Check& check);
 
 // How the tensors of add_layernorm may be given.
