@@ -282,18 +282,19 @@ KERNEL(gemv_blocks, GLOBAL(real) out, GLOBAL(const int) a_q, GLOBAL(const float)
       QuantizedPart w;
       w.q[0] = w.q[1] = 0;
       w.at[0] = w.at[1] = 0;
-      const index_t block = index_t(first_n + n) * blocks + first + group;
-      if (inside) w = quantized_part(b, block, part, g.type_b);
+      if (inside) {
+        const index_t block = index_t(first_n + n) * blocks + first + group;
+        w = quantized_part(b, block, part, g.type_b);
+        if (part == 0) scales[n * kGemvSums + group] = float_of_half_bits(b[block * ushorts_of_block(g.type_b)]);
+      }
+      GLOBAL(const int) x = a_q + (index_t(first_m) * blocks + first + group) * 8;
       for (int m = 0; m < rows; ++m) {
-        const index_t at = (index_t(first_m + m) * blocks + first + group) * 8;
-        const int dot = dot4(uint(a_q[at + w.at[0]]), w.q[0], dot4(uint(a_q[at + w.at[1]]), w.q[1], 0));
-        float sum = float(dot);  // these, and the sum of the four, are exact
+        // These, and the sum of the four, are exact.
+        float sum = float(dot4(uint(x[w.at[0]]), w.q[0], dot4(uint(x[w.at[1]]), w.q[1], 0)));
         sum += shuffle_xor(sum, 1);
         sum += shuffle_xor(sum, 2);
         if (inside && part == 0) dots[(m * kGemvCols + n) * kGemvSums + group] = sum;
-      }
-      if (inside && part == 0) {
-        scales[n * kGemvSums + group] = float_of_half_bits(b[block * ushorts_of_block(g.type_b)]);
+        x += blocks * 8;
       }
     }
     BARRIER();
