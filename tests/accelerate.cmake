@@ -9,7 +9,7 @@ if(NOT INK_ACCELERATE)
   target_link_libraries(ink_ops_on_shim PUBLIC $<TARGET_PROPERTY:ink_ops,LINK_LIBRARIES> ink_tensor ink_flags)
   ink_test(accelerate_shim_test SOURCES accelerate_shim_test.cc DEPS ink_ops_on_shim)
   ink_test(accelerate_test
-    SOURCES accelerate_test.cc count_allocations.cc ops_cases.cc ops_cpu_test.cc ops_weights_test.cc
+    SOURCES accelerate_test.cc count_allocations.cc ops_cases.cc ops_cpu_test.cc ops_weights_test.cc weights_cases.cc
     DEPS ink_ops_on_shim hwy::hwy)
   target_compile_definitions(accelerate_test PRIVATE INK_ONLY_DEVICE="accelerate"
     "HWY_DISABLED_TARGETS=(HWY_SSSE3|HWY_SVE|HWY_SVE2|HWY_SVE_256|HWY_SVE2_128)")
