@@ -1,5 +1,6 @@
 // The GPU's operations, from the kernels up, against the reference: in the emulator, in three orders of threads and
-// blocks that must give the same bits, with activations and weights of f32 and of bf16.
+// blocks that must give the same bits, and on the GPUs of this machine, with activations and weights of f32 and of
+// bf16.
 #include "ink/gpu/gpu_ops.h"
 
 #include <gtest/gtest.h>
@@ -14,6 +15,7 @@
 
 #include "ink/gpu/emu/emu_gpu.h"
 #include "ink/ref/ref_ops.h"
+#include "tests/gpu_devices.h"
 #include "tests/ops_cases.h"
 
 namespace ink {
@@ -49,6 +51,16 @@ class GpuOpsTest : public testing::TestWithParam<DType> {
       } else {
         expect_same_bits(*got, *first);
       }
+    }
+    for (const auto& gpu : gpus_) {
+      SCOPED_TRACE(gpu->name());
+      Arguments got(c, 0);
+      got.round_to(real);
+      got.upload(*gpu, real);
+      c.run(*gpu, got);
+      got.download(*gpu);
+      got.expect_intact(before);
+      expect_near(c, got, expected);
     }
     int64_t elements = 0;
     for (const Arg& arg : c.args) elements += arg.shape.numel();
@@ -125,7 +137,18 @@ class GpuOpsTest : public testing::TestWithParam<DType> {
     }
     return ops;
   }();
+  ThreadPool pool_{1};
+  std::vector<std::unique_ptr<Ops>> gpus_ = [this] {
+    std::vector<std::unique_ptr<Ops>> ops;
+    for (const std::string& name : present_gpus()) ops.push_back(make_ops(name, pool_));
+    return ops;
+  }();
 };
+
+// Says in the tests' list that only the emulator ran.
+TEST(Gpu, IsHere) {
+  if (present_gpus().empty()) GTEST_SKIP() << "no GPU that this build knows";
+}
 
 TEST_P(GpuOpsTest, Embed) {
   embed_cases([this](const Case& c) { check(c); });

@@ -130,6 +130,7 @@ std::vector<double> time_calls(Ops& ops, const std::vector<Call>& sets, int64_t 
   const auto timed = [&](int64_t calls) {
     const Clock::time_point start = Clock::now();
     for (int64_t i = 0; i < calls; ++i) run(ops, sets[next++ % sets.size()]);
+    ops.wait();
     return std::chrono::duration<double>(Clock::now() - start).count() / static_cast<double>(calls);
   };
   const double first = timed(1);
