@@ -56,7 +56,8 @@ constexpr bool holds(DType dtype) {
   if constexpr (std::is_same_v<U, gpu::bf16>) return dtype == DType::bf16;
   if constexpr (std::is_same_v<U, gpu::f16>) return dtype == DType::f16;
   // 16 bits of whatever is made of such.
-  if constexpr (std::is_same_v<U, gpu::ushort>) return block_bytes(dtype) % 2 == 0 && dtype != DType::f32 && dtype != DType::i32;
+  if constexpr (std::is_same_v<U, gpu::ushort>)
+    return block_bytes(dtype) % 2 == 0 && dtype != DType::f32 && dtype != DType::i32;
   return sizeof(U) == 1;  // bytes of anything
 }
 
