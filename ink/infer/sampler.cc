@@ -24,6 +24,9 @@ void SamplerOptions::validate() const {
   if (!(repetition_penalty > 0) || std::isinf(repetition_penalty)) {
     throw UsageError(fmt::format("--repetition-penalty {}: must be above 0; 1 is none", repetition_penalty));
   }
+  for (const float penalty : {presence_penalty, frequency_penalty}) {
+    if (!std::isfinite(penalty)) throw UsageError(fmt::format("penalty {}: must be a number", penalty));
+  }
   for (const auto& [id, bias] : logit_bias) {
     if (std::isnan(bias) || bias == -kNever) throw UsageError(fmt::format("--logit-bias {}={}: no number", id, bias));
   }
@@ -41,26 +44,41 @@ Sampler::Sampler(const SamplerOptions& options, int64_t vocab) : options_(option
   marked_.resize(logits_.size());
 }
 
-// logits_ = logits after penalty and bias.
-void Sampler::adjust(std::span<const float> logits, std::span<const int32_t> seen) {
+// Changes the logit of each of the ids, once however often it comes.
+template <class Change>
+void Sampler::change_each(std::span<const int32_t> ids, const Change& change) {
+  for (const int32_t id : ids) {
+    const auto i = static_cast<size_t>(id);
+    if (i >= logits_.size() || marked_[i]) continue;
+    marked_[i] = true;
+    logits_[i] = change(logits_[i]);
+  }
+  for (const int32_t id : ids) {
+    if (static_cast<size_t>(id) < marked_.size()) marked_[static_cast<size_t>(id)] = false;
+  }
+}
+
+// logits_ = logits after penalties and bias.
+void Sampler::adjust(std::span<const float> logits, std::span<const int32_t> seen, size_t prompt) {
   std::ranges::transform(logits, logits_.begin(), [](float x) { return std::isnan(x) ? kNever : x; });
-  if (options_.repetition_penalty != 1) {
-    for (const int32_t id : seen) {
-      const auto i = static_cast<size_t>(id);
-      if (i >= logits_.size() || marked_[i]) continue;  // once, however often it was seen
-      marked_[i] = true;
-      logits_[i] = logits_[i] > 0 ? logits_[i] / options_.repetition_penalty : logits_[i] * options_.repetition_penalty;
-    }
-    for (const int32_t id : seen) {
-      if (static_cast<size_t>(id) < marked_.size()) marked_[static_cast<size_t>(id)] = false;
+  if (const float penalty = options_.repetition_penalty; penalty != 1) {
+    change_each(seen, [&](float x) { return x > 0 ? x / penalty : x * penalty; });
+  }
+  const std::span<const int32_t> generated = seen.subspan(prompt);
+  if (options_.presence_penalty != 0) {
+    change_each(generated, [&](float x) { return x - options_.presence_penalty; });
+  }
+  if (options_.frequency_penalty != 0) {
+    for (const int32_t id : generated) {
+      if (static_cast<size_t>(id) < logits_.size()) logits_[static_cast<size_t>(id)] -= options_.frequency_penalty;
     }
   }
   for (const auto& [id, bias] : options_.logit_bias) logits_[static_cast<size_t>(id)] += bias;
 }
 
-int32_t Sampler::next(std::span<const float> logits, std::span<const int32_t> seen) {
-  assert(logits.size() == logits_.size());
-  adjust(logits, seen);
+int32_t Sampler::next(std::span<const float> logits, std::span<const int32_t> seen, size_t prompt) {
+  assert(logits.size() == logits_.size() && prompt <= seen.size());
+  adjust(logits, seen, prompt);
   const auto best = static_cast<size_t>(std::ranges::max_element(logits_) - logits_.begin());
   return options_.temperature == 0 ? static_cast<int32_t>(best) : draw(best);
 }

@@ -1,4 +1,4 @@
-// From logits to the next token: repetition penalty, logit bias, temperature, top-k, top-p, min-p, in this order.
+// From logits to the next token: penalties, logit bias, temperature, top-k, top-p, min-p, in this order.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +17,8 @@ struct SamplerOptions {
   float top_p = 1;               // only the fewest tokens whose probabilities reach p (Holtzman et al. 2020); 1 for all
   float min_p = 0;               // only tokens at least this fraction as likely as the likeliest (Nguyen et al. 2024)
   float repetition_penalty = 1;  // logits of seen tokens: / penalty if positive, else · penalty (Keskar et al. 2019)
+  float presence_penalty = 0;    // off the logits of tokens that were generated before, once
+  float frequency_penalty = 0;   // and as often as they were
   std::map<int32_t, float> logit_bias;  // added to the logits of these ids; -inf forbids one
   uint64_t seed = 42;
 
@@ -35,10 +37,11 @@ class Sampler {
   // Tokens are ids in [0, vocab). Throws UsageError as validate() does, and for a biased id out of range.
   Sampler(const SamplerOptions& options, int64_t vocab);
 
-  // The next token after `seen` (the prompt and what came since, which the repetition penalty looks at). One random
-  // number is drawn, whatever the options (none when greedy). Ties are broken by the lower id, so that the same logits,
-  // options and seed give the same token everywhere. logits holds vocab values; NaN counts as -infinity.
-  int32_t next(std::span<const float> logits, std::span<const int32_t> seen = {});
+  // The next token after `seen`: the prompt, of so many tokens, and what was generated since. The repetition penalty
+  // looks at all, presence and frequency penalty at what was generated. One random number is drawn, whatever the
+  // options (none when greedy). Ties are broken by the lower id, so that the same logits, options and seed give the
+  // same token everywhere. logits holds vocab values; NaN counts as -infinity.
+  int32_t next(std::span<const float> logits, std::span<const int32_t> seen = {}, size_t prompt = 0);
 
  private:
   struct Candidate {
@@ -46,7 +49,9 @@ class Sampler {
     int32_t id;
   };
 
-  void adjust(std::span<const float> logits, std::span<const int32_t> seen);
+  void adjust(std::span<const float> logits, std::span<const int32_t> seen, size_t prompt);
+  template <class Change>
+  void change_each(std::span<const int32_t> ids, const Change& change);
   int32_t draw(size_t best);
 
   SamplerOptions options_;
