@@ -1,0 +1,135 @@
+#include "ink/serve/api.h"
+
+#include <fmt/format.h>
+
+#include <atomic>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <random>
+
+#include "ink/serve/completion.h"
+#include "ink/serve/completion_request.h"
+#include "ink/serve/metrics.h"
+
+namespace ink {
+
+using nlohmann::ordered_json;
+using std::chrono::milliseconds;
+
+namespace {
+
+// How often it is looked whether a client is still there.
+constexpr milliseconds kLook{200};
+
+std::string dump(const ordered_json& value) {
+  return value.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+}
+
+std::string event(const ordered_json& value) { return "data: " + dump(value) + "\n\n"; }
+
+uint64_t random_seed() {
+  std::random_device random;
+  return uint64_t{random()} << 32 | random();
+}
+
+void stream_completion(Completion& completion, BodySink& sink) {
+  try {
+    while (!completion.finished()) {
+      std::string events;
+      for (const ordered_json& chunk : completion.chunks(completion.wait(kLook))) events += event(chunk);
+      if (!(events.empty() ? sink.connected() : sink.write(events))) return;
+    }
+    if (completion.request().include_usage) sink.write(event(completion.usage_chunk()));
+  } catch (const HttpError& error) {
+    sink.write("data: " + error_response(error).body + "\n\n");
+  }
+  sink.write("data: [DONE]\n\n");
+}
+
+HttpResponse models(const ServedModel& model, bool list) {
+  const ordered_json object = {{"id", model.name},      {"object", "model"},          {"created", model.created},
+                               {"owned_by", "inkling"}, {"context", model.context()}, {"vocab", model.vocab()}};
+  const ordered_json all = {{"object", "list"}, {"data", ordered_json::array({object})}};
+  return {.body = dump(list ? all : object)};
+}
+
+HttpResponse tokenize(const Engine& engine, const HttpRequest& request) {
+  const std::shared_ptr<const ServedModel> model = engine.model();
+  const std::vector<int32_t> ids = parse_tokenize(request.body, *model->loaded.tokenizer);
+  ordered_json texts = ordered_json::array();
+  for (const int32_t id : ids) texts.push_back(token_name(*model->loaded.tokenizer, id));
+  return {.body = dump({{"tokens", ids}, {"texts", std::move(texts)}, {"count", ids.size()}})};
+}
+
+HttpResponse detokenize(const Engine& engine, const HttpRequest& request) {
+  const std::shared_ptr<const ServedModel> model = engine.model();
+  const Tokenizer& tokenizer = *model->loaded.tokenizer;
+  return {.body = dump({{"text", tokenizer.decode(parse_detokenize(request.body, tokenizer))}})};
+}
+
+HttpResponse metrics(const HttpServer& server, const Engine& engine) {
+  const EngineStats s = engine.stats();
+  const HttpServer::Counts counts = server.counts();
+  MetricsText m;
+  for (const auto& [status, count] : counts.answers) {
+    m.counter("http_answers_total", "HTTP answers by status.", count, fmt::format("status=\"{}\"", status));
+  }
+  m.gauge("http_connections", "Open connections.", counts.connections);
+  m.counter("http_refused_connections_total", "Connections beyond the limit.", counts.refused_connections);
+  m.gauge("sequences_running", "Sequences that are being generated.", s.running);
+  m.gauge("sequences_waiting", "Sequences in the queue.", s.waiting);
+  m.gauge("sequences_recent", "Sequences kept for prompts that begin alike.", s.recent);
+  m.gauge("cache_pages", "Pages of the key-value cache.", s.pages);
+  m.gauge("cache_free_pages", "Pages of the key-value cache that are free.", s.free_pages);
+  m.counter("sequences_total", "Sequences that have begun.", s.sequences);
+  m.counter("steps_total", "Forward passes.", s.steps);
+  m.counter("prompt_tokens_total", "Tokens of prompts that were computed.", s.prompt_tokens);
+  m.counter("reused_tokens_total", "Tokens of prompts that were in the cache.", s.reused_tokens);
+  m.counter("generated_tokens_total", "Tokens that were generated.", s.generated_tokens);
+  m.counter("reloads_total", "Times the model was loaded anew.", s.reloads);
+  m.histogram("queue_seconds", "Time in the queue.", s.queued);
+  m.histogram("first_token_seconds", "Time from the request to the first token.", s.first_token);
+  m.histogram("token_seconds", "Time between two tokens of a sequence.", s.token);
+  return {.content_type = "text/plain; version=0.0.4; charset=utf-8", .body = m.text()};
+}
+
+}  // namespace
+
+HttpResponse answer_completion(Engine& engine, const HttpRequest& request) {
+  const std::shared_ptr<const ServedModel> model = engine.model();
+  CompletionRequest asked =
+      parse_completion(request.body, *model->loaded.tokenizer,
+                       {.model = model->name, .context = model->context(), .seed = random_seed()});
+  const bool stream = asked.stream;
+  std::shared_ptr<Completion> completion;
+  try {
+    completion = std::make_shared<Completion>(engine, model, std::move(asked));
+  } catch (const QueueFull& full) {
+    HttpError error(429, full.what(), "", "queue_full");
+    error.retry_after = 1;
+    throw error;
+  }
+  if (stream) {
+    return {.content_type = "text/event-stream",
+            .stream = [completion](BodySink& sink) { stream_completion(*completion, sink); }};
+  }
+  while (!completion->finished()) {
+    completion->collect(completion->wait(kLook));
+    if (!request.connected()) throw HttpError(400, "the client has gone");
+  }
+  return {.body = dump(completion->whole())};
+}
+
+void add_api_routes(HttpServer& server, Engine& engine) {
+  server.route("POST", "/v1/completions", [&](const HttpRequest& r) { return answer_completion(engine, r); });
+  server.route("GET", "/v1/models", [&](const HttpRequest&) { return models(*engine.model(), true); });
+  server.route("GET", "/v1/models/" + engine.model()->name,
+               [&](const HttpRequest&) { return models(*engine.model(), false); });
+  server.route("POST", "/tokenize", [&](const HttpRequest& r) { return tokenize(engine, r); });
+  server.route("POST", "/detokenize", [&](const HttpRequest& r) { return detokenize(engine, r); });
+  server.route(
+      "GET", "/healthz", [](const HttpRequest&) { return HttpResponse{.body = R"({"status":"ok"})"}; }, Access::open);
+  server.route("GET", "/metrics", [&](const HttpRequest&) { return metrics(server, engine); });
+}
+
+}  // namespace ink
