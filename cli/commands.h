@@ -12,6 +12,7 @@ namespace ink {
 
 void add_train_command(CLI::App& app);
 void add_sample_command(CLI::App& app);
+void add_serve_command(CLI::App& app);
 void add_eval_command(CLI::App& app);
 void add_get_command(CLI::App& app);
 void add_data_command(CLI::App& app);

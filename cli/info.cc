@@ -12,6 +12,7 @@
 #include "ink/data/registry.h"
 #include "ink/format/onnx.h"
 #include "ink/model/config.h"
+#include "ink/serve/http_server.h"
 #include "ink/tensor/plan.h"
 #include "ink/text/tokenizer.h"
 #include "ink/train/describe.h"
@@ -44,6 +45,8 @@ void print_program() {
   print_row("data sets", download_library());
   fmt::print("\nprompts\n");
   print_row("line editor", line_editor());
+  fmt::print("\nserver\n");
+  print_row("http", http_library());
   fmt::print("\nexport\n");
   print_row("onnx", onnx_library());
   fmt::print("\nmodels\n");

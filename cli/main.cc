@@ -74,6 +74,7 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
   ink::add_train_command(app);
   ink::add_sample_command(app);
+  ink::add_serve_command(app);
   ink::add_eval_command(app);
   ink::add_get_command(app);
   ink::add_data_command(app);
