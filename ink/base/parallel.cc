@@ -8,6 +8,9 @@
 #if defined(__x86_64__) || defined(__i386__)
 #include <immintrin.h>
 #endif
+#ifdef __APPLE__
+#include "ink/base/parallel_gcd.h"
+#endif
 #ifdef __linux__
 #include <sched.h>
 #include <unistd.h>
@@ -68,6 +71,10 @@ ThreadPool::ThreadPool(int threads, Pin pin) {
   const std::span<const int> processors = usable_processors();
   const auto available = static_cast<int>(processors.empty() ? std::thread::hardware_concurrency() : processors.size());
   if (threads <= 0) threads = std::max(1, available);
+  threads_ = threads;
+#ifdef __APPLE__
+  return;  // Grand Central Dispatch has them
+#endif
   workers_.reserve(threads - 1);
   // More threads than the machine has would spin in each other's way.
   spins_ = threads <= available ? kSpins : 0;
@@ -102,10 +109,13 @@ void ThreadPool::join() {
 
 void ThreadPool::run_tasks(int64_t tasks, Call call, const void* body) {
   if (tasks <= 0) return;
-  if (workers_.empty() || tasks == 1) {
+  if (threads_ == 1 || tasks == 1) {
     for (int64_t task = 0; task < tasks; ++task) call(body, task);
     return;
   }
+#ifdef __APPLE__
+  return run_on_gcd(static_cast<int>(std::min<int64_t>(threads_, tasks)), tasks, call, body);
+#endif
   // Closing the ticket first makes every compare-and-swap of a slow worker fail while the job changes: one that has
   // read any of the new fields (acquire) also sees the closed ticket.
   const uint64_t last_job = ticket_.load(std::memory_order_relaxed) >> 32;

@@ -1,5 +1,5 @@
-// A pool of threads for loops. Results must not depend on which thread runs a task, nor on how many there are:
-// split work into pieces whose size depends on the data alone.
+// A pool of threads for loops: its own, or on Apple's systems those of Grand Central Dispatch. Results must not depend
+// on which thread runs a task, nor on how many there are: split work into pieces whose size depends on the data alone.
 #pragma once
 
 #include <algorithm>
@@ -25,7 +25,7 @@ class ThreadPool {
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
-  int threads() const { return static_cast<int>(workers_.size()) + 1; }
+  int threads() const { return threads_; }
 
   // Runs body(task) for every task in [0, tasks), tasks < 2^32 - 1, and returns when all are done. The caller works
   // too. body must not throw (the program ends if it does) and must not call the same pool. Does not allocate. Only one
@@ -61,6 +61,7 @@ class ThreadPool {
   std::atomic<Call> call_{nullptr};
   std::atomic<const void*> body_{nullptr};
   std::atomic<bool> stop_{false};
+  int threads_ = 1;
   int spins_ = 0;
   bool pinned_ = false;
   std::vector<std::thread> workers_;

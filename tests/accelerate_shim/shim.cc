@@ -9,11 +9,13 @@
 #include <cstdlib>
 #include <limits>
 #include <span>
+#include <thread>
 #include <vector>
 
 #define ACCELERATE_NEW_LAPACK
 #define ACCELERATE_LAPACK_ILP64
 #include <Accelerate/Accelerate.h>
+#include <dispatch/dispatch.h>
 
 #include "ink/tensor/cast.h"
 
@@ -266,4 +268,11 @@ int BNNSDirectApplyActivationBatch(const BNNSLayerParametersActivation* layer, c
     }
   }
   return 0;
+}
+
+void dispatch_apply_f(size_t iterations, dispatch_queue_t, void* context, void (*work)(void* context, size_t i)) {
+  std::vector<std::thread> threads;
+  for (size_t i = iterations; i > 1; --i) threads.emplace_back(work, context, i - 1);
+  if (iterations > 0) work(context, 0);
+  for (std::thread& thread : threads) thread.join();
 }
