@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <filesystem>
 #include <string>
 
 namespace ink {
@@ -15,5 +16,9 @@ int hardware_threads();
 size_t peak_memory();
 
 std::string cpu_name();  // for reports; "unknown" where the system does not tell
+
+// Where the user's programs keep what they can get again: $XDG_CACHE_HOME/inkling, else ~/.cache/inkling; empty where
+// neither is known.
+std::filesystem::path user_cache_folder();
 
 }  // namespace ink

@@ -5,6 +5,7 @@
 #include "ink/base/check.h"
 #include "ink/base/file.h"
 #include "ink/base/sha256.h"
+#include "ink/base/system.h"
 #include "ink/data/download.h"
 #include "ink/data/registry.h"
 
@@ -19,14 +20,6 @@ using Progress = std::function<void(int64_t done, int64_t total)>;
 std::string environment(const char* name) {
   const char* value = std::getenv(name);
   return value == nullptr ? "" : value;
-}
-
-fs::path cache_folder() {
-  const fs::path cache = environment("XDG_CACHE_HOME");
-  if (cache.is_absolute()) return cache / "inkling";  // the XDG specification: a relative path is to be ignored
-  const fs::path home = environment("HOME");
-  check(!home.empty(), "no folder to keep data sets in; set XDG_CACHE_HOME or HOME");
-  return home / ".cache" / "inkling";
 }
 
 bool is_address(const std::string& mirror) { return mirror.find("://") != std::string::npos; }
@@ -76,7 +69,8 @@ void fetch(const std::string& url, const Dataset& dataset, const fs::path& path,
 }  // namespace
 
 fs::path get_dataset(const Dataset& dataset, const Progress& progress) {
-  const fs::path folder = cache_folder();
+  const fs::path folder = user_cache_folder();
+  check(!folder.empty(), "no folder to keep data sets in; set XDG_CACHE_HOME or HOME");
   fs::path path = folder / dataset.file;
   if (is_cached(path, dataset)) return path;
   make_directories(folder);
