@@ -1,4 +1,4 @@
-// ink serve: a model behind an HTTP interface.
+// ink serve: a model behind an HTTP interface, and a page for it and for training runs.
 #include <arpa/inet.h>
 #include <fmt/format.h>
 #include <pthread.h>
@@ -20,8 +20,10 @@
 #include "ink/format/model_io.h"
 #include "ink/infer/model.h"
 #include "ink/serve/api.h"
+#include "ink/serve/dashboard.h"
 #include "ink/serve/engine.h"
 #include "ink/serve/http_server.h"
+#include "ink/serve/page.h"
 #include "ink/train/checkpoint.h"
 
 namespace ink {
@@ -30,6 +32,7 @@ namespace {
 
 struct ServeCommand {
   std::string model, name, tokenizer;
+  std::vector<std::string> runs;  // folders that the page shows
   int64_t context = 0;
   int64_t grace = 60;  // seconds
   bool no_auth = false;
@@ -122,17 +125,30 @@ void say(std::string_view text) {
 
 void run_serve(ServeCommand s) {
   check_access(s);
+  if (s.model.empty() && s.runs.empty()) throw UsageError("nothing to serve: give --model, --run, or both");
+  for (const std::string& run : s.runs) check(fs::is_directory(run), "{}: no such run folder", run);
   s.name = name_of(s);
   const ServeSignals signals;
+  Dashboard dashboard({s.runs.begin(), s.runs.end()}, !s.model.empty());
   HttpServer server(s.http);
-  Engine engine(s.engine, loader(s));
-  add_api_routes(server, engine);
+  dashboard.add_routes(server);
+  add_page(server);
+  std::unique_ptr<Engine> engine;
+  if (!s.model.empty()) {
+    engine = std::make_unique<Engine>(s.engine, loader(s));
+    add_api_routes(server, *engine);
+  }
   server.start();
-  const auto model = engine.model();
-  say(fmt::format("{}: context {}, {} texts at a time, on {}\n", model->name, model->context(), s.engine.running,
-                  server.url()));
+  if (engine != nullptr) {
+    const auto model = engine->model();
+    say(fmt::format("{}: context {}, {} texts at a time, on {}\n", model->name, model->context(), s.engine.running,
+                    server.url()));
+  } else {
+    say(fmt::format("the charts of {} on {}\n", s.runs.size() == 1 ? s.runs.front() : "the runs", server.url()));
+  }
   while (signals.wait() == SIGHUP) {
-    engine.reload([](const std::string& error) {
+    if (engine == nullptr) continue;
+    engine->reload([](const std::string& error) {
       if (error.empty()) return say("the model was loaded again\n");
       std::fputs(fmt::format("ink: the model stays as it is: {}\n", error).c_str(), stderr);
     });
@@ -150,10 +166,12 @@ void add_limit(CLI::App& command, const std::string& name, int64_t& value, int64
 }  // namespace
 
 void add_serve_command(CLI::App& app) {
-  CLI::App& command = *app.add_subcommand("serve", "Serve a model over HTTP, as OpenAI's interface");
+  CLI::App& command =
+      *app.add_subcommand("serve", "Serve a model over HTTP, as OpenAI's interface, and a page for it and for runs");
   const auto s = std::make_shared<ServeCommand>();
   s->http.port = 8080;
-  command.add_option("--model", s->model, "A run folder, a model folder, a .gguf or an llm.c .bin file")->required();
+  command.add_option("--model", s->model, "A run folder, a model folder, a .gguf or an llm.c .bin file");
+  command.add_option("--run", s->runs, "A run folder whose charts the page shows; repeatable")->allow_extra_args(false);
   command.add_option("--tokenizer", s->tokenizer, "gpt2, byte or a folder; by default the model's own");
   command.add_option("--name", s->name, "What the model is called in answers; by default as its file or folder");
   command.add_option("--address", s->http.address, "The IP address to listen on")->capture_default_str();

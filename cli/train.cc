@@ -5,6 +5,7 @@
 #include <csignal>
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <type_traits>
 
 #include "cli/commands.h"
@@ -13,6 +14,9 @@
 #include "cli/stop_signals.h"
 #include "ink/base/check.h"
 #include "ink/base/system.h"
+#include "ink/serve/dashboard.h"
+#include "ink/serve/http_server.h"
+#include "ink/serve/page.h"
 #include "ink/tensor/plan.h"
 #include "ink/train/trainer.h"
 
@@ -25,6 +29,18 @@ struct TrainCommand {
   DeviceOptions device;
   std::string recompute = "none";
   std::string config;
+  std::optional<int> dashboard;  // a port
+};
+
+// The page with the run's charts, for as long as it trains. It reads what the run writes: nothing of it is shared.
+struct DashboardServer {
+  DashboardServer(const fs::path& run, int port) : dashboard({run}, false), server({.port = port}) {
+    dashboard.add_routes(server);
+    add_page(server);
+    server.start();
+  }
+  Dashboard dashboard;
+  HttpServer server;
 };
 
 template <class T>
@@ -90,7 +106,7 @@ void add_optimization_options(CLI::App& c, TrainOptions& o, std::string& recompu
       ->group(g);
 }
 
-void add_output_options(CLI::App& c, TrainOptions& o) {
+void add_output_options(CLI::App& c, TrainOptions& o, std::optional<int>& dashboard) {
   const std::string e = "Evaluation";
   add(c, "--val-every", o.val_every, "Steps between validations; 0: never (-v)")->group(e);
   add(c, "--val-batches", o.val_batches, "Batches of one validation; -1: all (-m)")->group(e);
@@ -107,6 +123,11 @@ void add_output_options(CLI::App& c, TrainOptions& o) {
       ->group(s);
   c.add_flag("--overwrite", o.overwrite, "Replace the run that --out holds (-y 0)")->group(s);
   add(c, "--log-every", o.log_every, "Steps between lines when the output is not a terminal")->group(s);
+  require_number<int>(
+      c.add_option("--dashboard", dashboard,
+                   "Show the run's charts in a browser, on this port of 127.0.0.1; 0: any that is free"))
+      ->check(CLI::Range(0, 65535))
+      ->group(s);
   c.add_flag("--dry-run", o.dry_run, "Print the memory plan and stop")->group(s);
 }
 
@@ -130,7 +151,8 @@ void require_matching_optimizer(const CLI::App& command, const std::string& opti
 // The options as an option file: what --resume reads.
 // device: what was chosen where that was left to a measurement, so that a run goes on with the same.
 std::string to_toml(const CLI::App& command, const std::string& optimizer, const std::string& device) {
-  std::vector<std::string> left_out = {"help", "config", "resume", "overwrite", "dry-run", "threads", "isa"};
+  std::vector<std::string> left_out = {"help",    "config",    "resume",  "overwrite",
+                                       "dry-run", "dashboard", "threads", "isa"};
   for (std::string& name : options_of_other_optimizers(optimizer)) left_out.push_back(std::move(name));
   std::string text = "# The options of this run, as `ink train --config` reads them.\n";
   for (const CLI::Option* option : command.get_options()) {
@@ -167,6 +189,11 @@ void run_train(const CLI::App& command, TrainCommand& t) {
 
   std::signal(SIGPIPE, SIG_IGN);  // a reader that goes away must not cost the run
   StopSignals stop;
+  std::unique_ptr<DashboardServer> dashboard;  // before the device, whose pool keeps this thread to one processor
+  if (t.dashboard && !t.train.dry_run) {
+    if (t.train.out.empty()) throw UsageError("--dashboard shows the run folder, and --out \"\" has none");
+    dashboard = std::make_unique<DashboardServer>(t.train.out, *t.dashboard);
+  }
   Device device(t.device);
   t.train.saved_options = to_toml(command, t.train.optimizer, device.ops->name());
   Progress progress(stdout, isatty(STDOUT_FILENO) != 0, t.train.log_every);
@@ -189,6 +216,7 @@ void run_train(const CLI::App& command, TrainCommand& t) {
   progress.note(fmt::format("{} steps of {} x {} x {} tokens{}", trainer.steps(), trainer.accumulation(),
                             model.options().batch, model.options().context,
                             t.train.out.empty() ? "" : fmt::format(", into {}", t.train.out.string())));
+  if (dashboard != nullptr) progress.note(fmt::format("charts on {}", dashboard->server.url()));
   stop.start();
   trainer.run(stop.requested(), progress);
 }
@@ -201,7 +229,7 @@ void add_train_command(CLI::App& app) {
   command.add_option("--config", t->config, "A TOML file of these options; those given here override it");
   add_data_and_model_options(command, t->train);
   add_optimization_options(command, t->train, t->recompute);
-  add_output_options(command, t->train);
+  add_output_options(command, t->train, t->dashboard);
   add_device_options(command, t->device);
   command.footer(
       "Flags in brackets are llm.c's: an llm.c command line works as it is. Without --out the run goes to runs/NAME,\n"

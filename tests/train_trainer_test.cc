@@ -37,8 +37,8 @@ TEST_F(TrainingRun, LeavesLogsAndCheckpoints) {
   o.sample_tokens = 20;
   o.saved_options = "# options\n";
   const Result result = train(o);
-  EXPECT_EQ(names_in(o.out), (std::vector<std::string>{"data", "main.log", "metrics.jsonl", "run.toml", "step_00000005",
-                                                       "step_00000010", "step_00000012"}));
+  EXPECT_EQ(names_in(o.out), (std::vector<std::string>{"data", "main.log", "metrics.jsonl", "run.json", "run.toml",
+                                                       "step_00000005", "step_00000010", "step_00000012"}));
   EXPECT_EQ(read_file(o.out / "run.toml"), "# options\n");
   int steps = 0, validations = 0, samples = 0;
   for (const auto& line : read_metrics(o.out)) {
@@ -64,8 +64,9 @@ TEST_F(TrainingRun, KeepsTheNewestCheckpointsAndTheMajorOnes) {
   o.major_every = 6;
   o.val_every = 0;
   train(o);
-  EXPECT_EQ(names_in(o.out), (std::vector<std::string>{"data", "main.log", "metrics.jsonl", "run.toml", "step_00000006",
-                                                       "step_00000012", "step_00000018", "step_00000020"}));
+  EXPECT_EQ(names_in(o.out),
+            (std::vector<std::string>{"data", "main.log", "metrics.jsonl", "run.json", "run.toml", "step_00000006",
+                                      "step_00000012", "step_00000018", "step_00000020"}));
 }
 
 TEST_F(TrainingRun, ItsCheckpointGeneratesText) {

@@ -3,6 +3,7 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "ink/base/check.h"
@@ -42,6 +43,26 @@ int64_t smallest_shard(const fs::path& folder, std::string_view prefix) {
     smallest = std::min(smallest, static_cast<int64_t>(Shard(entry.path()).tokens().size()));
   }
   return smallest;
+}
+
+// What the options have come to, for those who read the run folder.
+std::string run_json(const Gpt2& model, const Ops& ops, int64_t steps, int64_t tokens_per_step) {
+  const Gpt2Config& c = model.config();
+  nlohmann::ordered_json memory = nlohmann::ordered_json::array();
+  for (const Plan::Arena& arena : model.plan().arenas()) {
+    memory.push_back({{"name", arena.name}, {"bytes", arena.bytes}});
+  }
+  const nlohmann::ordered_json json = {{"steps", steps},
+                                       {"tokens_per_step", tokens_per_step},
+                                       {"parameters", c.parameters()},
+                                       {"layers", c.layers},
+                                       {"heads", c.heads},
+                                       {"channels", c.channels},
+                                       {"context", c.context},
+                                       {"vocab", c.vocab},
+                                       {"device", ops.description()},
+                                       {"memory", memory}};
+  return json.dump(2) + "\n";
 }
 
 }  // namespace
@@ -218,6 +239,7 @@ void Trainer::prepare_run_folder() {
   }
   if (new_data_ != nullptr) new_data_->commit();
   write_file(options_.out / "run.toml", options_.saved_options);
+  write_file(options_.out / "run.json", run_json(*model_, ops_, steps(), options_.total_batch));
 }
 
 // Text becomes shards in the run folder, once.
