@@ -2,6 +2,7 @@
 // rest. The operations themselves are tested with those of the cpu device.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cmath>
 #include <memory>
 #include <random>
@@ -10,6 +11,7 @@
 
 #include "ink/accelerate/accelerate_ops.h"
 #include "ink/accelerate/bnns.h"
+#include "ink/base/parallel_gcd.h"
 #include "ink/ops/device.h"
 #include "ink/tensor/cast.h"
 #include "tests/accelerate_shim/shim.h"
@@ -118,6 +120,30 @@ TEST_F(Accelerate, ARefusalLaterIsNoHarm) {
   ops->gemm({.a = tensor(x, {30, 20}), .b = tensor(x, {20, 40}), .out = tensor(out, {30, 40})});
   EXPECT_TRUE(std::isfinite(out[7]));
   EXPECT_NE(out[7], 0);
+}
+
+TEST(Gcd, RunsEveryTaskOnceOnSoManyThreadsAtMost) {
+  for (const int threads : {1, 2, 5}) {
+    struct Body {
+      std::vector<std::atomic<int>> runs = std::vector<std::atomic<int>>(1000);
+      std::atomic<int> running{0}, most{0};
+    } body;
+    run_on_gcd(
+        threads, 1000,
+        [](const void* pointer, int64_t task) noexcept {
+          auto& b = *static_cast<Body*>(const_cast<void*>(pointer));
+          const int now = ++b.running;
+          int most = b.most;
+          while (most < now && !b.most.compare_exchange_weak(most, now)) {
+          }
+          ++b.runs[task];
+          --b.running;
+        },
+        &body);
+    for (const std::atomic<int>& runs : body.runs) ASSERT_EQ(runs, 1);
+    EXPECT_LE(body.most, threads);
+    EXPECT_EQ(body.running, 0);
+  }
 }
 
 TEST_F(Accelerate, GeluInPlaceHasTheSameBits) {

@@ -5,6 +5,7 @@
 
 #include <memory>
 
+#include "ink/accelerate/choose.h"
 #include "ink/base/parallel.h"
 #include "ink/ops/ops.h"
 
@@ -12,6 +13,12 @@ namespace ink {
 
 // pool runs the loops and must outlive the Ops; products run on Accelerate's own threads, one at a time. products: f32,
 // or bf16 to round what is multiplied.
-std::unique_ptr<Ops> make_accelerate_ops(ThreadPool& pool, DType products);
+// uses: what Accelerate does; cpu does the rest.
+std::unique_ptr<Ops> make_accelerate_ops(ThreadPool& pool, DType products,
+                                         accelerate::Uses uses = accelerate::Uses().set());
+
+// Each operation on the faster of cpu and Accelerate, as measured when this machine was first asked. Its name is what
+// was chosen, a device of its own: "cpu", "accelerate" or "accelerate:gemm,adamw".
+std::unique_ptr<Ops> make_faster_ops(ThreadPool& pool, DType products);
 
 }  // namespace ink

@@ -34,9 +34,13 @@ struct Device {
 
 // Which libraries are linked is CMake's INK_ACCELERATE and INK_BLAS to say.
 constexpr Device kDevices[] = {
+#ifdef INK_WITH_ACCELERATE
+    {"auto", "cpu or accelerate, whichever measures faster, each operation for itself", make_faster_ops},
+#endif
     {"cpu", "vectorised and threaded", [](ThreadPool& pool, DType products) { return make_cpu_ops(pool, products); }},
 #ifdef INK_WITH_ACCELERATE
-    {"accelerate", "Apple's Accelerate, and cpu where it has nothing", make_accelerate_ops},
+    {"accelerate", "Apple's Accelerate, and cpu where it has nothing",
+     [](ThreadPool& pool, DType products) { return make_accelerate_ops(pool, products); }},
 #endif
 #ifdef INK_WITH_ONEDNN
     {"cpu-onednn", "cpu, with oneDNN's matrix products",
@@ -97,6 +101,11 @@ bool is_present(std::string_view device) {
 
 std::unique_ptr<Ops> make_ops(std::string_view device, ThreadPool& pool, DType products) {
   assert(products == DType::f32 || products == DType::bf16);
+#ifdef INK_WITH_ACCELERATE
+  if (constexpr std::string_view kSome = "accelerate:"; device.starts_with(kSome)) {
+    return make_accelerate_ops(pool, products, accelerate::parse_uses(device.substr(kSome.size())));
+  }
+#endif
   std::vector<std::string_view> names;
   for (const Device& d : kDevices) {
     if (d.make_numbered != nullptr && d.name == device.substr(0, device.find(':'))) {
