@@ -116,6 +116,7 @@ struct Completion::Shared {
   std::mutex mutex;
   std::condition_variable changed;
   bool news = false;
+  bool piecewise = false;  // whether pieces are news before the end: each wakes a thread up
   int64_t generated = 0;
 };
 
@@ -144,6 +145,7 @@ struct Completion::Choice : TokenListener {
     tell();
   }
   void tell() const {
+    if (!shared->piecewise && !finish) return;
     shared->news = true;
     shared->changed.notify_one();
   }
@@ -161,6 +163,7 @@ Completion::Completion(Engine& engine, std::shared_ptr<const ServedModel> model,
       id_(random_id()),
       created_(now()),
       shared_(std::make_shared<Shared>()) {
+  shared_->piecewise = request_.stream;
   std::vector<SequenceRequest> sequences;
   for (size_t p = 0; p < request_.prompts.size(); ++p) {
     for (int64_t i = 0; i < request_.n; ++i) {

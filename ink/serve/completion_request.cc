@@ -56,8 +56,9 @@ class Fields {
   int64_t whole(const char* name, int64_t otherwise, int64_t min, int64_t max) const {
     const json* value = find(name);
     if (value == nullptr) return otherwise;
-    const int64_t number = whole_number(*value);
-    if (!value->is_number_integer() || number < min || number > max) {
+    const bool too_large = value->is_number_unsigned() && whole_number(*value) < 0;
+    const int64_t number = value->is_number_integer() && !too_large ? value->get<int64_t>() : 0;
+    if (!value->is_number_integer() || too_large || number < min || number > max) {
       refuse_field(name, "must be a whole number from {} to {}, not {}", min, max, short_dump(*value));
     }
     return number;

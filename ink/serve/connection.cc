@@ -62,7 +62,7 @@ bool Connection::wait_for_request(const std::atomic<bool>& stop) {
     if (stop || Clock::now() >= end) return false;
   }
   deadline_ = Clock::now() + limits_.request;
-  header_bytes_ = 0;
+  left_ = limits_.header_bytes;
   in_headers_ = true;
   return true;
 }
@@ -70,8 +70,8 @@ bool Connection::wait_for_request(const std::atomic<bool>& stop) {
 bool Connection::wait_readable() { return begin_ < end_ || wait(socket_, POLLIN, deadline_); }
 
 long Connection::read(char* data, size_t size) {
-  if (in_headers_ && header_bytes_ >= limits_.header_bytes) {
-    headers_too_large_ = true;
+  if (left_ == 0) {
+    too_large_ = true;
     return -1;
   }
   // Also while bytes keep coming: one at a time they may take for ever.
@@ -90,10 +90,10 @@ long Connection::read(char* data, size_t size) {
     begin_ = 0;
     end_ = static_cast<size_t>(n);
   }
-  const size_t n = std::min(size, end_ - begin_);
+  const size_t n = std::min({size, end_ - begin_, left_});
   std::memcpy(data, buffer_ + begin_, n);
   begin_ += n;
-  if (in_headers_) header_bytes_ += n;
+  left_ -= n;
   return static_cast<long>(n);
 }
 

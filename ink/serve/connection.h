@@ -27,10 +27,14 @@ class Connection {
 
   // Waits for the next request to begin, and starts its clock; false if none comes, or `stop` becomes true.
   bool wait_for_request(const std::atomic<bool>& stop);
-  // From here on the request's bytes are its body, which header_bytes does not limit.
-  void headers_end() { in_headers_ = false; }
-  // Whether the headers were cut off at their limit, or the request took too long.
-  bool headers_too_large() const { return headers_too_large_; }
+  // From here on the request's bytes are its body, with at most so many of them.
+  void headers_end(size_t body_bytes) {
+    in_headers_ = false;
+    left_ = body_bytes;
+  }
+  // Whether the headers or the body were cut off at their limit, or the request took too long.
+  bool headers_too_large() const { return too_large_ && in_headers_; }
+  bool body_too_large() const { return too_large_ && !in_headers_; }
   bool timed_out() const { return timed_out_; }
 
   // At least one byte and at most size; 0 at the end, -1 on an error, at the limit or the deadline.
@@ -61,9 +65,9 @@ class Connection {
   char buffer_[8192];
   size_t begin_ = 0, end_ = 0;  // of what is in the buffer
   Clock::time_point deadline_;
-  size_t header_bytes_ = 0;
+  size_t left_ = 0;  // bytes that headers or body may still have
   bool in_headers_ = true;
-  bool headers_too_large_ = false;
+  bool too_large_ = false;
   bool timed_out_ = false;
 };
 

@@ -195,6 +195,9 @@ struct HttpServer::Impl : httplib::Server {
     set_exception_handler([this](const httplib::Request& request, httplib::Response& response, auto&&) {
       answer(convert(request), error_response(HttpError(500, "the server failed")), response);
     });
+    set_post_routing_handler([](const httplib::Request&, httplib::Response& response) {
+      response.headers.erase("Keep-Alive");  // it would tell the library's limits
+    });
     set_logger([this](const httplib::Request&, const httplib::Response& response) { count(response.status); });
   }
 
@@ -264,7 +267,8 @@ bool HttpServer::Impl::process_and_close_socket(socket_t socket) {
 // One request, by either of the two forms that the library's function has had.
 bool HttpServer::Impl::serve_request(httplib::Stream& stream, bool last, bool& closed) {
   const std::function<void(httplib::Request&)> setup = [this](httplib::Request& request) {
-    current().connection->headers_end();
+    // The library does not limit a body in chunks. Their lengths are written between them.
+    current().connection->headers_end(2 * options.body_bytes + 4096);
     request.ranges.clear();  // answers are whole
   };
   const auto process = [&](auto& server) {
@@ -312,6 +316,10 @@ bool HttpServer::Impl::check(const httplib::Request& request, httplib::Response&
 
 void HttpServer::Impl::dispatch(const httplib::Request& from, httplib::Response& response) {
   HttpRequest request = convert(from);
+  if (from.body.size() > options.body_bytes) {
+    response.status = 413;  // explain() says it
+    return;
+  }
   request.body = from.body;
   Connection& connection = *current().connection;
   request.connected = [&connection] { return connection.alive(); };
@@ -361,7 +369,8 @@ void HttpServer::Impl::explain(const httplib::Request& request, httplib::Respons
     } else if (self.connection->headers_too_large()) {
       status = 431;
       message = fmt::format("the headers are larger than {} bytes", options.limits.header_bytes);
-    } else if (status == 413) {
+    } else if (status == 413 || self.connection->body_too_large()) {
+      status = 413;
       message = fmt::format("the body is larger than {} bytes", options.body_bytes);
     } else if (status == 414) {
       message = "the address is too long";
