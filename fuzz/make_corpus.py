@@ -101,6 +101,20 @@ def make_huggingface():
         put("huggingface", name, config, json.dumps(index), str(len(files[0])), b"".join(files))
 
 
+def make_completion_request():
+    every = {"model": "m", "prompt": "ab", "n": 2, "best_of": 2, "max_tokens": 7, "temperature": 0.5, "top_k": 4,
+             "top_p": 0.9, "min_p": 0.1, "repetition_penalty": 1.2, "presence_penalty": -0.5, "frequency_penalty": 2,
+             "logit_bias": {"65": 3, "66": -100}, "seed": -1, "stop": ["x", "yz"], "logprobs": 3, "echo": True,
+             "suffix": None, "stream": True, "stream_options": {"include_usage": True}, "ignore_eos": True,
+             "return_token_ids": True, "user": "u"}
+    put("completion_request", "every_field", json.dumps(every))
+    for name, prompt in {"texts": ["a", ""], "ids": [1, 2, 255], "lists": [[1], [2, 3]], "unicode": "h\u00e9\u0000"}.items():
+        put("completion_request", name, json.dumps({"prompt": prompt}))
+    for name, value in {"tokenize": {"text": "ab"}, "detokenize": {"tokens": [1, 2]}, "empty": {}}.items():
+        put("completion_request", name, json.dumps(value))
+    put("completion_request", "deep", '{"prompt": ' + "[" * 100)
+
+
 def make_llmc_model():
     for version, element in ((3, "f"), (5, "H")):
         for padded in (VOCAB, 8):
@@ -324,6 +338,7 @@ def make_trainer():
 if __name__ == "__main__":
     make_safetensors()
     make_huggingface()
+    make_completion_request()
     make_llmc_model()
     make_shard()
     make_gguf()
