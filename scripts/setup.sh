@@ -2,7 +2,8 @@
 # Installs what the build needs and is missing; says and does nothing when nothing is.
 #   scripts/setup.sh        the compiler, the build tools and the libraries
 #   scripts/setup.sh --dev  as well what scripts/lint.sh and scripts/fuzz.sh need, and oneDNN
-#   scripts/setup.sh --readers  as well build/readers: Python programs that read our files in tests (scripts/readers.sh)
+#   scripts/setup.sh --readers  as well build/readers: Python programs that read our files in tests (scripts/readers.sh),
+#                           and the browser that the page is tested in
 #   scripts/setup.sh --ci   all of these
 # Debian 12 and Ubuntu 24.04 (apt), macOS 14 and later (Homebrew). On anything else, install the packages it names by
 # hand and set INK_SKIP_SETUP=1: the scripts that call this one then leave the machine as it is.
@@ -19,8 +20,9 @@ debian_packages=(
 )
 # The linters, the compiler that fuzzes, and a matrix library to test and measure against.
 debian_dev_packages=(clang-format-14 clang-tidy-14 shellcheck git clang-14 libclang-rt-14-dev libdnnl-dev)
-# What the Python programs stand on: PyTorch without a graphics card's libraries, which PyPI's brings along.
-debian_readers_packages=(python3-venv python3-torch)
+# What the Python programs stand on: PyTorch without a graphics card's libraries, which PyPI's brings along. Chromium with
+# what drives it; Ubuntu, which has no such packages, may have Chrome.
+debian_readers_packages=(python3-venv python3-torch chromium chromium-driver)
 # The matrix library is Apple's Accelerate and curl comes with the system.
 brew_formulas=(
   cmake ninja ccache pkgconf highway fmt tomlplusplus nlohmann-json cli11 cpp-httplib openssl@3 googletest onnx protobuf

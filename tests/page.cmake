@@ -1,0 +1,5 @@
+ink_test(page_test SOURCES page_test.cc DEPS ink_page nlohmann_json::nlohmann_json)
+include(InkHttp)
+if(INK_HTTP_FOUND)
+  ink_test(page_http_test SOURCES page_http_test.cc DEPS ink_page nlohmann_json::nlohmann_json)
+endif()
