@@ -89,7 +89,8 @@ export class Chart {
     for (const tick of this.x.ticks) {
       const x = this.across(tick);
       grid.append(makeSvg("path", {d: `M${x} ${height - bottom}v4`}),
-                  makeSvg("text", {x, y: height - 6, "text-anchor": "middle"}, tickText(tick)));
+                  makeSvg("text", {x: Math.min(x, width - 2), y: height - 6,
+                                   "text-anchor": x > width - 24 ? "end" : "middle"}, tickText(tick)));
     }
     const id = `clip-${this.title.replaceAll(/\W/g, "-")}`;
     const clip = makeSvg("clipPath", {id}, makeSvg("rect", {
@@ -129,15 +130,15 @@ export class Chart {
     }
   }
 
-  // The values nearest to the cursor's step, one a line.
+  // The values nearest to the cursor's step, of the lines that are there about.
   drawCursor() {
     this.svg.querySelector(".cursor")?.remove();
     this.readout.hidden = this.cursor === null || !this.x;
     if (this.readout.hidden) return;
     const rows = [];
     for (const {name, slot, series, smooth} of this.lines) {
-      const at = nearest(series.step, this.cursor);
-      if (at < 0) continue;
+      const at = nearest(series.step, this.cursor), margin = 0.05 * (this.x.high - this.x.low);
+      if (at < 0 || this.cursor < series.step[0] - margin || this.cursor > series.step.at(-1) + margin) continue;
       const value = (smooth ?? series.mean)[at], exact = series.mean[at];
       const text = value === null ? "not finite" : shortNumber(value, 5) + (smooth ? ` (${shortNumber(exact, 5)})` : "");
       rows.push(make("div", {}, make("span", {class: `swatch slot-${slot % 8}`}), `${name} ${text}`));

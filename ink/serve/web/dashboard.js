@@ -3,7 +3,7 @@ import {getJson} from "./api.js";
 import {Chart} from "./chart.js";
 import {byId, make, remember, remembered} from "./elements.js";
 import {Run} from "./runs.js";
-import {shortNumber, smoothed} from "./series.js";
+import {shortNumber, smoothed, tickText} from "./series.js";
 
 const pollMilliseconds = 2000;
 const slowMilliseconds = 10000;  // after a failure
@@ -224,7 +224,7 @@ function describe({listed, series, details}) {
     const value = series[metric]?.mean.findLast((mean) => mean !== null);
     if (value !== undefined) parts.push(`${word} ${shortNumber(value, 4)}`);
   }
-  if (about.parameters > 0) parts.push(`${shortNumber(about.parameters / 1e6, 4)}M parameters`);
+  if (about.parameters > 0) parts.push(`${tickText(Number(about.parameters.toPrecision(4)))} parameters`);
   if (listed.bad_lines > 0) parts.push(`${listed.bad_lines} lines of its log are damaged`);
   if (listed.updated_seconds !== null) parts.push(`written ${ago(listed.updated_seconds)}`);
   return parts.join(" · ");

@@ -13,6 +13,10 @@ const numbers = [
    hint: "only those at least this part as likely as the likeliest"},
   {name: "repetition_penalty", label: "Repetition penalty", value: 1, min: 0.01, max: 100, step: "any", off: 1,
    hint: "above 1: what came before becomes less likely"},
+  {name: "presence_penalty", label: "Presence penalty", value: 0, min: -2, max: 2, step: "any", off: 0,
+   hint: "off the logits of what the text has"},
+  {name: "frequency_penalty", label: "Frequency penalty", value: 0, min: -2, max: 2, step: "any", off: 0,
+   hint: "off them as often as the text has it"},
   {name: "seed", label: "Seed", value: "", min: 0, max: Number.MAX_SAFE_INTEGER, step: 1, optional: true,
    hint: "empty: another each time"},
 ];
