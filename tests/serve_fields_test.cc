@@ -76,6 +76,24 @@ TEST(ServeFields, TakePromptsOfEveryForm) {
   EXPECT_EQ(parse(R"({"prompt": ")" + std::string(90, 'a') + R"(", "max_tokens": 6})").max_tokens[0], 6);
 }
 
+TEST(ServeFields, AnAnswersLogprobsAreLimited) {
+  CompletionLimits wide = kLimits;
+  wide.context = 1 << 20;
+  const auto tokenizer = make_byte_tokenizer();
+  const auto ask_for = [&](int64_t tokens) {
+    return parse_completion(
+        fmt::format(R"({{"n": 64, "prompt": "abcd", "echo": true, "logprobs": 1, "max_tokens": {}}})", tokens),
+        *tokenizer, wide);
+  };
+  EXPECT_EQ(ask_for(2044).logprobs, 1);
+  try {
+    ask_for(2045);
+    FAIL() << "no error";
+  } catch (const HttpError& error) {
+    EXPECT_EQ(error.param(), "logprobs");
+  }
+}
+
 std::string repeated(const std::string& text, int count) {
   std::string all;
   for (int i = 0; i < count; ++i) all += text;

@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
-#include <atomic>
 #include <memory>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <random>
 
@@ -53,19 +53,62 @@ HttpResponse models(const ServedModel& model, bool list) {
   return {.body = dump(list ? all : object)};
 }
 
-HttpResponse tokenize(const Engine& engine, const HttpRequest& request) {
-  const std::shared_ptr<const ServedModel> model = engine.model();
-  const std::vector<int32_t> ids = parse_tokenize(request.body, *model->loaded.tokenizer);
-  ordered_json texts = ordered_json::array();
-  for (const int32_t id : ids) texts.push_back(token_name(*model->loaded.tokenizer, id));
-  return {.body = dump({{"tokens", ids}, {"texts", std::move(texts)}, {"count", ids.size()}})};
-}
+// What needs a request's body.
+class Api {
+ public:
+  explicit Api(Engine& engine) : engine_(engine) {}
 
-HttpResponse detokenize(const Engine& engine, const HttpRequest& request) {
-  const std::shared_ptr<const ServedModel> model = engine.model();
-  const Tokenizer& tokenizer = *model->loaded.tokenizer;
-  return {.body = dump({{"text", tokenizer.decode(parse_detokenize(request.body, tokenizer))}})};
-}
+  HttpResponse complete(const HttpRequest& request) {
+    const std::shared_ptr<Completion> completion = start(request);
+    if (completion->request().stream) {
+      return {.content_type = "text/event-stream",
+              .stream = [completion](BodySink& sink) { stream_completion(*completion, sink); }};
+    }
+    while (!completion->finished()) {
+      completion->collect(completion->wait(kLook));
+      if (!request.connected()) throw HttpError(400, "the client has gone");
+    }
+    const std::lock_guard lock(large_);
+    return {.body = dump(completion->whole())};
+  }
+
+  HttpResponse tokenize(const HttpRequest& request) {
+    const std::shared_ptr<const ServedModel> model = engine_.model();
+    const std::lock_guard lock(large_);
+    const std::vector<int32_t> ids = parse_tokenize(request.body, *model->loaded.tokenizer);
+    ordered_json texts = ordered_json::array();
+    for (const int32_t id : ids) texts.push_back(token_name(*model->loaded.tokenizer, id));
+    return {.body = dump({{"tokens", ids}, {"texts", std::move(texts)}, {"count", ids.size()}})};
+  }
+
+  HttpResponse detokenize(const HttpRequest& request) {
+    const std::shared_ptr<const ServedModel> model = engine_.model();
+    const Tokenizer& tokenizer = *model->loaded.tokenizer;
+    const std::lock_guard lock(large_);
+    return {.body = dump({{"text", tokenizer.decode(parse_detokenize(request.body, tokenizer))}})};
+  }
+
+ private:
+  std::shared_ptr<Completion> start(const HttpRequest& request) {
+    const std::shared_ptr<const ServedModel> model = engine_.model();
+    const CompletionLimits limits = {.model = model->name, .context = model->context(), .seed = random_seed()};
+    CompletionRequest asked;
+    {
+      const std::lock_guard lock(large_);
+      asked = parse_completion(request.body, *model->loaded.tokenizer, limits);
+    }
+    try {
+      return std::make_shared<Completion>(engine_, model, std::move(asked));
+    } catch (const QueueFull& full) {
+      HttpError error(429, full.what(), "", "queue_full");
+      error.retry_after = 1;
+      throw error;
+    }
+  }
+
+  Engine& engine_;
+  std::mutex large_;  // JSON in memory is many times its text: one body or answer at a time, however many clients
+};
 
 HttpResponse metrics(const HttpServer& server, const Engine& engine) {
   const EngineStats s = engine.stats();
@@ -95,38 +138,14 @@ HttpResponse metrics(const HttpServer& server, const Engine& engine) {
 
 }  // namespace
 
-HttpResponse answer_completion(Engine& engine, const HttpRequest& request) {
-  const std::shared_ptr<const ServedModel> model = engine.model();
-  CompletionRequest asked =
-      parse_completion(request.body, *model->loaded.tokenizer,
-                       {.model = model->name, .context = model->context(), .seed = random_seed()});
-  const bool stream = asked.stream;
-  std::shared_ptr<Completion> completion;
-  try {
-    completion = std::make_shared<Completion>(engine, model, std::move(asked));
-  } catch (const QueueFull& full) {
-    HttpError error(429, full.what(), "", "queue_full");
-    error.retry_after = 1;
-    throw error;
-  }
-  if (stream) {
-    return {.content_type = "text/event-stream",
-            .stream = [completion](BodySink& sink) { stream_completion(*completion, sink); }};
-  }
-  while (!completion->finished()) {
-    completion->collect(completion->wait(kLook));
-    if (!request.connected()) throw HttpError(400, "the client has gone");
-  }
-  return {.body = dump(completion->whole())};
-}
-
 void add_api_routes(HttpServer& server, Engine& engine) {
-  server.route("POST", "/v1/completions", [&](const HttpRequest& r) { return answer_completion(engine, r); });
+  const auto api = std::make_shared<Api>(engine);
+  server.route("POST", "/v1/completions", [api](const HttpRequest& r) { return api->complete(r); });
+  server.route("POST", "/tokenize", [api](const HttpRequest& r) { return api->tokenize(r); });
+  server.route("POST", "/detokenize", [api](const HttpRequest& r) { return api->detokenize(r); });
   server.route("GET", "/v1/models", [&](const HttpRequest&) { return models(*engine.model(), true); });
   server.route("GET", "/v1/models/" + engine.model()->name,
                [&](const HttpRequest&) { return models(*engine.model(), false); });
-  server.route("POST", "/tokenize", [&](const HttpRequest& r) { return tokenize(engine, r); });
-  server.route("POST", "/detokenize", [&](const HttpRequest& r) { return detokenize(engine, r); });
   server.route(
       "GET", "/healthz", [](const HttpRequest&) { return HttpResponse{.body = R"({"status":"ok"})"}; }, Access::open);
   server.route("GET", "/metrics", [&](const HttpRequest&) { return metrics(server, engine); });

@@ -1,9 +1,6 @@
 // The HTTP interface to a model: OpenAI's completions and models, tokenizing, health and metrics (docs/api.md).
 #pragma once
 
-#include <functional>
-#include <string>
-
 #include "ink/serve/engine.h"
 #include "ink/serve/http_server.h"
 
@@ -12,8 +9,5 @@ namespace ink {
 // Adds the routes. engine and server must outlive the server's requests.
 //   POST /v1/completions   GET /v1/models, /v1/models/NAME   POST /tokenize, /detokenize   GET /healthz, /metrics
 void add_api_routes(HttpServer& server, Engine& engine);
-
-// The answers on their own, for one request; throw HttpError.
-HttpResponse answer_completion(Engine& engine, const HttpRequest& request);
 
 }  // namespace ink

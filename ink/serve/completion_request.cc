@@ -21,6 +21,7 @@ using nlohmann::json;
 namespace {
 
 constexpr int64_t kMostAlternatives = 20;
+constexpr int64_t kMostLogprobs = 1 << 18;  // in an answer: each takes about 60 bytes of it
 constexpr size_t kMostStops = 16, kLongestStop = 1024, kMostBiases = 1024;
 
 template <class... Args>
@@ -208,6 +209,17 @@ std::vector<int64_t> read_max_tokens(const Fields& fields, const CompletionReque
   return result;
 }
 
+void limit_logprobs(const CompletionRequest& request) {
+  if (request.logprobs < 0) return;
+  int64_t tokens = 0;
+  for (size_t i = 0; i < request.prompts.size(); ++i) {
+    tokens += request.max_tokens[i] + (request.echo ? static_cast<int64_t>(request.prompts[i].size()) : 0);
+  }
+  const int64_t all = tokens * request.n * (request.logprobs + 1);
+  if (all > kMostLogprobs)
+    refuse_field("logprobs", "would be {} for all texts; at most {} are possible", all, kMostLogprobs);
+}
+
 void read_stream_options(const Fields& fields, CompletionRequest& request) {
   request.stream = fields.flag("stream");
   const json* options = fields.find("stream_options");
@@ -277,6 +289,7 @@ CompletionRequest parse_completion(std::string_view body, const Tokenizer& token
   request.sampler = read_sampler(fields, tokenizer, limits.seed);
   request.prompts = read_prompts(fields.find("prompt"), tokenizer, limits.choices / request.n);
   request.max_tokens = read_max_tokens(fields, request, limits.context);
+  limit_logprobs(request);
   return request;
 }
 

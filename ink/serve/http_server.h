@@ -26,7 +26,7 @@ struct HttpOptions {
   std::string api_key;                // wanted as "Authorization: Bearer KEY"; empty: none
   std::vector<std::string> origins;   // "https://example.org": pages that may ask, beside our own
   std::vector<std::string> hosts;     // names of this server, beside localhost and IP addresses
-  size_t body_bytes = size_t{4} << 20;
+  size_t body_bytes = size_t{1} << 20;
   int connections = 256;  // at a time; more get 503
   ConnectionLimits limits;
 };
