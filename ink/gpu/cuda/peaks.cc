@@ -15,10 +15,16 @@ struct Free {
   void operator()(void* p) const { cudaFree(p); }
 };
 
-// Zeroed. Bits that never change let a GPU's clock stay higher than real numbers do: what is measured is a bound.
+// Zeroed; nothing where so much is not free. Bits that never change let a GPU's clock stay higher than real numbers do:
+// what is measured is a bound.
 std::unique_ptr<void, Free> zeros(size_t bytes, cudaStream_t stream) {
   void* memory = nullptr;
-  check_cuda(cudaMalloc(&memory, bytes), "memory to measure the device with");
+  const cudaError_t status = cudaMalloc(&memory, bytes);
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    return nullptr;
+  }
+  check_cuda(status, "memory to measure the device with");
   std::unique_ptr<void, Free> owner(memory);
   check_cuda(cudaMemsetAsync(memory, 0, bytes, stream), "zeroing memory to measure the device with");
   return owner;
@@ -72,6 +78,7 @@ double Peaks::measure_flops() {
   const int64_t n = products_ == DType::bf16 ? 8192 : 4096;
   const auto a = zeros(bytes_of(products_, n * n), stream_), b = zeros(bytes_of(products_, n * n), stream_),
              out = zeros(bytes_of(products_, n * n), stream_);
+  if (!a || !b || !out) return 0;
   const Gemm product = {.a = {a.get(), products_, {n, n}},
                         .b = {b.get(), products_, {n, n}},
                         .out = {out.get(), products_, {n, n}},
@@ -89,6 +96,7 @@ Bandwidth Peaks::measure_bandwidth() {
   // Far more than any GPU's cache holds.
   constexpr int64_t kFloats = int64_t{1} << 28, kQuarter = kFloats / 4;
   const auto memory = zeros(kFloats * sizeof(float), stream_), sink = zeros(sizeof(float), stream_);
+  if (!memory || !sink) return {};
   auto* x = static_cast<float*>(memory.get());
   const int blocks = processors * 8;  // all threads of a processor
   const double read = fastest(10, [&] { read_all(x, kFloats, static_cast<float*>(sink.get()), blocks, stream_); });

@@ -11,7 +11,8 @@
 
 namespace ink::cuda {
 
-// Each is measured when first asked for, and kept.
+// Each is measured when first asked for, and kept: 0 if the memory for it was not free, as in a run that fills the
+// card.
 class Peaks {
  public:
   // Of products of that type.
