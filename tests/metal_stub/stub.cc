@@ -38,7 +38,7 @@ SharedMemory Stub::new_buffer(size_t bytes) {
   if (state_.out_of_memory) return {};
   ++state_.buffers;
   auto buffer = std::make_shared<StubBuffer>();
-  buffer->memory.resize(bytes + kPage);
+  buffer->memory.resize(bytes + kPage, std::byte{0xcd});  // Metal does not promise zeros
   buffer->contents =
       buffer->memory.data() + (kPage - reinterpret_cast<uintptr_t>(buffer->memory.data()) % kPage) % kPage;
   buffer->bytes = bytes;

@@ -47,7 +47,7 @@ class Calls {
   virtual ~Calls() = default;
 
   virtual Limits limits() = 0;
-  virtual SharedMemory new_buffer(size_t bytes) = 0;  // zeroed; empty if Metal has none
+  virtual SharedMemory new_buffer(size_t bytes) = 0;  // of any content; empty if Metal has none
   // A kernel for blocks of so many threads; of the library for real as f32, or as bf16. Throws Error with the words of
   // Metal's compiler.
   virtual Pipeline new_pipeline(const std::string& function, DType real, int threads) = 0;

@@ -1,6 +1,7 @@
 #include "ink/gpu/metal/memory.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "ink/base/check.h"
@@ -43,6 +44,7 @@ std::unique_ptr<Buffer> Memory::allocate(size_t bytes) {
   const SharedMemory memory = calls_.new_buffer(std::max<size_t>(bytes, 1));
   check(memory.buffer != nullptr, "metal: cannot allocate {}: the system has no memory left; use a smaller --batch",
         human_bytes(bytes));
+  std::memset(memory.contents, 0, bytes);  // Metal does not promise it
   return std::make_unique<MetalBuffer>(memory, bytes, all_);
 }
 

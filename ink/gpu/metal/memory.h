@@ -23,7 +23,7 @@ class Memory {
   // calls must outlive this; buffers may outlive both.
   explicit Memory(Calls& calls);
 
-  // Throws Error if it is more than the GPU works with at full speed, together with all that exists.
+  // Zeroed. Throws Error if it is more than the GPU works with at full speed, together with all that exists.
   std::unique_ptr<Buffer> allocate(size_t bytes);
 
   // Where these bytes lie. Error, in the name of what asks, if not in one buffer.
