@@ -25,6 +25,9 @@ std::string_view name_of(Kernel kernel);
 int threads_of(Kernel kernel);  // of a block
 int kernels();                  // how many there are
 
+// Up to so many rows of a product, kernels of their own are faster than tiles, a library's too where there are such.
+inline constexpr int64_t kFewRows = 8;
+
 // Blocks of a launch. y and z are at most 65535.
 struct Grid {
   int x = 1, y = 1, z = 1;

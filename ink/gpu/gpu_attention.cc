@@ -2,7 +2,6 @@
 #include <cassert>
 #include <cmath>
 #include <cstdint>
-#include <initializer_list>
 
 #include "ink/base/check.h"
 #include "ink/gpu/gpu_ops.h"
@@ -19,22 +18,14 @@ int as_int(int64_t n, const char* what) {
 
 float scale_of(int64_t size) { return static_cast<float>(1 / std::sqrt(static_cast<double>(size))); }
 
-// Whether the rows of all heads can be read by four.
-bool are_aligned(std::initializer_list<Tensor> tensors, int64_t size) {
-  for (const Tensor& t : tensors) {
-    const auto bytes = static_cast<uintptr_t>(4 * bytes_of(t.dtype, 1));
-    if (reinterpret_cast<uintptr_t>(t.data) % bytes != 0) return false;
-  }
-  return size % 4 == 0;
-}
-
-AttentionArgs attention_args(const Tensor& out, int heads, std::initializer_list<Tensor> read) {
+// aligned: whether the rows of all heads can be read by four.
+AttentionArgs attention_args(const Tensor& out, int heads, int aligned) {
   const int64_t size = out.shape[2] / heads;
   return {.batch = as_int(out.shape[0], "sequences"),
           .time = as_int(out.shape[1], "positions"),
           .heads = heads,
           .size = as_int(size, "channels of a head"),
-          .aligned = are_aligned(read, size),
+          .aligned = aligned,
           .scale = scale_of(size)};
 }
 
@@ -49,14 +40,14 @@ Grid tiles_of(const AttentionArgs& a) {
 
 void GpuOps::attention(const Attention& a) {
   assert(fits(a, on_device(a.qkv.dtype)));
-  const AttentionArgs args = attention_args(a.out, a.heads, {a.out, a.qkv});
+  const AttentionArgs args = attention_args(a.out, a.heads, aligned(a.out.shape[2] / a.heads, {a.out, a.qkv}));
   launch(Kernel::attention, a.qkv.dtype, tiles_of(args), {a.out, a.lse, a.qkv}, args);
 }
 
 void GpuOps::attention_backward(const AttentionBackward& a) {
   assert(fits(a, on_device(a.qkv.dtype)));
   const DType real = a.qkv.dtype;
-  const AttentionArgs args = attention_args(a.out, a.heads, {a.dqkv, a.dout, a.qkv});
+  const AttentionArgs args = attention_args(a.out, a.heads, aligned(a.out.shape[2] / a.heads, {a.dqkv, a.dout, a.qkv}));
   const Grid rows = grid_for(Kernel::attention_delta, a.lse.numel() * kSimd);
   launch(Kernel::attention_delta, real, rows, {a.delta, a.dout, a.out}, args);
   const Grid tiles = tiles_of(args);

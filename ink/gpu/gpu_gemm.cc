@@ -14,7 +14,6 @@ namespace {
 
 constexpr int64_t kEnoughBlocks = 256;  // to fill any card
 constexpr int64_t kLeastSlice = 256;    // terms of a sum that are worth a block of their own
-constexpr int64_t kFewRows = 8;         // up to these, kernels for few rows; more are faster on tiles
 
 int64_t divided_up(int64_t n, int64_t by) { return (n + by - 1) / by; }
 
@@ -122,12 +121,10 @@ void GpuOps::add_column_sums(const Tensor& out, const Tensor& in) {
   const int64_t most = std::clamp<int64_t>(kEnoughBlocks / blocks, 1, divided_up(rows, 64));
   const int64_t slice_rows = divided_up(rows, most), slices = divided_up(rows, slice_rows);
   const Tensor partial = scratch(Scratch::gemm, DType::f32, slices * cols);
-  launch(
-      Kernel::column_sums, in.dtype, {.x = static_cast<int>(blocks), .y = static_cast<int>(slices)}, {partial, in},
-      ColumnSumsArgs{
-          .rows = static_cast<int>(rows), .cols = static_cast<int>(cols), .slice_rows = static_cast<int>(slice_rows)});
+  launch(Kernel::column_sums, in.dtype, {.x = to_int(blocks), .y = to_int(slices)}, {partial, in},
+         ColumnSumsArgs{.rows = to_int(rows), .cols = to_int(cols), .slice_rows = to_int(slice_rows)});
   launch(Kernel::sum_slices, DType::f32, grid_for(Kernel::sum_slices, cols), {out, partial},
-         SumSlicesArgs{.n = cols, .slices = static_cast<int>(slices), .accumulate = 1});
+         SumSlicesArgs{.n = cols, .slices = to_int(slices), .accumulate = 1});
 }
 
 }  // namespace ink::gpu

@@ -23,7 +23,6 @@ namespace {
 constexpr size_t kMostArgs = 4096;            // bytes that Metal takes within a command
 constexpr size_t kStaging = size_t{1} << 20;  // bytes that uploads wait in for the GPU
 constexpr size_t kCopied = 4;                 // the GPU copies multiples of these bytes, from multiples of them
-constexpr int64_t kFewRows = 8;               // for so few, kernels of their own are faster than products on tiles
 constexpr uintptr_t kMatrixAlignment = 16;    // of matrices for Metal Performance Shaders
 
 bool is_aligned(const void* p, uintptr_t to) { return reinterpret_cast<uintptr_t>(p) % to == 0; }
@@ -143,7 +142,7 @@ const Pipeline& MetalGpu::pipeline_of(std::string_view kernel, DType real, int t
 }
 
 bool MetalGpu::gemm(const Gemm& a, DType products) {
-  if (a.a.dtype != a.b.dtype || (dims_of(a).m <= kFewRows && !a.trans_a)) return false;
+  if (a.a.dtype != a.b.dtype || (dims_of(a).m <= gpu::kFewRows && !a.trans_a)) return false;
   if (a.a.dtype == DType::f32 && products == DType::f32) return multiply(a);
   return (a.a.dtype == DType::f32 || a.a.dtype == DType::bf16) && matmul(a, products);
 }
