@@ -4,8 +4,7 @@ FUNCTION float adamw_step(float param, float m, float v, AdamWArgs a) {
   return param - a.lr * (m * a.m_scale / (sqrt(v * a.v_scale) + a.eps) + a.weight_decay * param);
 }
 
-KERNEL(adamw, GLOBAL(float) param, GLOBAL(const float) grad, GLOBAL(float) m, GLOBAL(float) v,
-       ARGS(AdamWArgs) a) {
+KERNEL(adamw, GLOBAL(float) param, GLOBAL(const float) grad, GLOBAL(float) m, GLOBAL(float) v, ARGS(AdamWArgs) a) {
   const index_t i = 4 * (index_t(BLOCK_X) * adamw_threads + THREAD);
   if (i >= a.n) return;
   const int n = int(min(a.n - i, index_t(4)));
