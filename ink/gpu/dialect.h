@@ -156,7 +156,8 @@ FUNCTION uint bits_of_float(float x) { return std::bit_cast<uint>(x); }
 FUNCTION float float_of_half_bits(ushort bits) { return f16_to_f32(bits); }
 // sum + the products of the four signed bytes of a and b.
 FUNCTION int dot4(uint a, uint b, int sum) {
-  for (int i = 0; i < 32; i += 8) sum += static_cast<signed char>(a >> i & 255) * static_cast<signed char>(b >> i & 255);
+  for (int i = 0; i < 32; i += 8)
+    sum += static_cast<signed char>(a >> i & 255) * static_cast<signed char>(b >> i & 255);
   return sum;
 }
 INK_GPU_END
