@@ -143,6 +143,25 @@ TEST(Sampler, WithoutAnyNumberTheFirstIdIsTaken) {
   }
 }
 
+TEST(Sampler, PresenceAndFrequencyPenaltyLookAtWhatWasGenerated) {
+  const std::vector<float> logits = {0, 1, 2};
+  const auto next = [&](const SamplerOptions& options, const std::vector<int32_t>& seen, size_t prompt) {
+    return Sampler(options, 3).next(logits, seen, prompt);
+  };
+  const SamplerOptions presence = {.temperature = 0, .presence_penalty = 1.5f};
+  EXPECT_EQ(next(presence, {2}, 1), 2) << "the prompt does not count";
+  EXPECT_EQ(next(presence, {2}, 0), 1);
+  EXPECT_EQ(next(presence, {1, 2, 2, 2}, 1), 1) << "once, however often";
+  EXPECT_EQ(next(presence, {2, 2, 1}, 0), 2) << "0.5 is left, of 1 nothing";
+  const SamplerOptions frequency = {.temperature = 0, .frequency_penalty = 0.6f};
+  EXPECT_EQ(next(frequency, {2}, 0), 2);
+  EXPECT_EQ(next(frequency, {2, 2}, 0), 1);
+  EXPECT_EQ(next(frequency, {2, 2}, 1), 2);
+  EXPECT_EQ(next({.temperature = 0, .presence_penalty = -1.5f}, {1}, 0), 1) << "a reward";
+  EXPECT_EQ(next(frequency, {7, -1, 2}, 0), 2) << "ids of no logit";
+  EXPECT_THROW(Sampler({.presence_penalty = kNan}, 3), UsageError);
+}
+
 TEST(Sampler, MinPKeepsWhatIsLikelyBesideTheLikeliest) {
   const std::vector<float> logits = {std::log(0.5f), std::log(0.3f), std::log(0.15f), std::log(0.05f)};
   EXPECT_EQ(drawn({.min_p = 0.2f}, logits), (std::set<int32_t>{0, 1, 2}));
