@@ -175,7 +175,7 @@ void run_sample(SampleCommand s) {
   const LoadedModel loaded = load_model(resolve_model_path(s.model), *device.ops, s.inference, s.tokenizer);
   for (const std::string& word : s.biases) add_bias(word, *loaded.tokenizer, s.generate.sampler);
   s.generate.vocab = loaded.tokenizer->vocab_size();
-  Sampler(s.generate.sampler, s.generate.vocab);  // the biases too, before anything is printed
+  const Sampler checked(s.generate.sampler, s.generate.vocab);  // the biases too, before anything is printed
   s.generate.stop_at_end_of_text = !s.ignore_end;
   if (interactive) return prompt_loop(s, loaded, *signals);
   std::string prompt = s.prompt;

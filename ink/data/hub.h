@@ -27,12 +27,12 @@ struct HubResult {
 // are letters, digits, '-', '_' and '.', and do not begin with '.'.
 std::string hub_name(std::string_view name);
 
-// Fetches a GPT-2's folder into `out`, which must not exist: config.json, the weights (model.safetensors, or the files
-// that model.safetensors.index.json names), tokenizer.json, or vocab.json and merges.txt where it is missing, and
-// generation_config.json and tokenizer_config.json where they are there. Everything is gathered in the folder OUT.part
-// beside it, which stays when something fails: the next call goes on from it. Large files are checked against their
-// SHA-256, the weights' headers against config.json; then the folder gets its name. Throws Error that says what to do,
-// UsageError for a name or revision that cannot be one.
-HubResult get_model(std::string_view name, const std::filesystem::path& out, const HubOptions& options);
+// Fetches a GPT-2's files into `folder`, which must not exist: config.json, the weights (model.safetensors, or the
+// files that model.safetensors.index.json names), tokenizer.json, or vocab.json and merges.txt where it is missing, and
+// generation_config.json and tokenizer_config.json where they are there. Everything is gathered in the folder
+// FOLDER.part beside it, which stays when something fails: the next call goes on from it. Large files are checked
+// against their SHA-256, the weights' headers against config.json; then the folder gets its name. Throws Error that
+// says what to do, UsageError for a name or revision that cannot be one.
+HubResult get_model(std::string_view name, const std::filesystem::path& folder, const HubOptions& options);
 
 }  // namespace ink

@@ -161,7 +161,8 @@ FUNCTION int dot4(uint a, uint b, int sum) {
   return sum;
 }
 INK_GPU_END
-#define INK_VECTOR(V, p, i) (*reinterpret_cast<V*>(p.vector(i, 4)))
+#define INK_VECTOR(V, p, i) \
+  (*reinterpret_cast<V*>((p).vector(i, 4)))  // NOLINT(bugprone-macro-parentheses): V is a type
 
 #endif
 

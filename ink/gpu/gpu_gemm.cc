@@ -40,7 +40,7 @@ GemmArgs GpuOps::gemm_args(const Gemm& a) const {
           .has_bias = static_cast<bool>(a.bias),
           .has_gelu_in = static_cast<bool>(a.gelu_in),
           .has_dgelu_in = static_cast<bool>(a.dgelu_in),
-          .round = products_ == DType::bf16,
+          .round = storage_ == DType::bf16,
           .aligned_a = aligned(a.a.cols(), {a.a}),
           .aligned_b = aligned(a.b.cols(), {a.b}),
           .type_b = static_cast<int>(a.b.dtype)};
@@ -63,10 +63,10 @@ void GpuOps::gemm(const Gemm& a) {
 
 // All of it, or the bare product, and the rest by a kernel.
 bool GpuOps::gemm_by_library(const Gemm& a) {
-  if (gpu_->gemm(a, products_)) return true;
+  if (gpu_->gemm(a, storage_)) return true;
   const bool epilogue = a.bias || a.gelu_in || a.dgelu_in;
   if (!epilogue || a.trans_a) return false;
-  if (!gpu_->gemm({.a = a.a, .b = a.b, .out = a.out, .trans_b = a.trans_b, .accumulate = a.accumulate}, products_)) {
+  if (!gpu_->gemm({.a = a.a, .b = a.b, .out = a.out, .trans_b = a.trans_b, .accumulate = a.accumulate}, storage_)) {
     return false;
   }
   launch(Kernel::gemm_epilogue, a.a.dtype, grid_for(Kernel::gemm_epilogue, a.out.numel()),

@@ -11,13 +11,11 @@
 
 namespace ink::gpu {
 
-GpuOps::GpuOps(std::unique_ptr<Gpu> gpu, DType products) : gpu_(std::move(gpu)), products_(products) {}
+GpuOps::GpuOps(std::unique_ptr<Gpu> gpu, DType storage) : gpu_(std::move(gpu)), storage_(storage) {}
 GpuOps::~GpuOps() = default;
 
 std::string GpuOps::name() const { return gpu_->name(); }
-std::string GpuOps::description() const {
-  return gpu_->description() + (products_ == DType::bf16 ? ", bf16 products" : "");
-}
+std::string GpuOps::description() const { return gpu_->description() + (storage_ == DType::bf16 ? ", bf16" : ""); }
 double GpuOps::peak_flops() { return gpu_->peak_flops(); }
 Bandwidth GpuOps::peak_bandwidth() { return gpu_->peak_bandwidth(); }
 

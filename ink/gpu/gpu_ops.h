@@ -24,8 +24,8 @@ class GpuOps final : public Ops {
   std::string description() const override;
   double peak_flops() override;
   Bandwidth peak_bandwidth() override;
-  DType products() const override { return products_; }
-  DType storage() const override { return products_; }
+  DType products() const override { return storage_; }
+  DType storage() const override { return storage_; }
 
   std::unique_ptr<Buffer> allocate(size_t bytes) override;
   size_t memory() const override;
@@ -83,7 +83,7 @@ class GpuOps final : public Ops {
   Tensor scratch(Scratch slot, DType dtype, int64_t n);
 
   std::unique_ptr<Gpu> gpu_;
-  DType products_;
+  DType storage_;
   std::unique_ptr<Buffer> scratch_[static_cast<size_t>(Scratch::kCount)];
 };
 

@@ -85,7 +85,8 @@ bool fits(const AddLayerNormBackward& a, const Storage& s) {
 bool fits(const Gemm& a, const Storage& s) {
   const auto [m, n, k] = dims_of(a);
   const bool inference = !a.trans_a && !a.accumulate && !a.dgelu_in && !a.dbias;
-  const bool types = a.b.dtype == s.real || (inference && (block_of(a.b.dtype) == 1 || a.trans_b));
+  const bool types =
+      a.b.dtype == s.real || (inference && a.b.dtype != DType::f32 && (block_of(a.b.dtype) == 1 || a.trans_b));
   const bool shapes = is_real(s, a.a, a.a.rows(), a.a.cols()) && is_weights(a.b, a.b.rows(), a.b.cols()) &&
                       (a.trans_b ? a.b.cols() : a.b.rows()) == k &&
                       (a.trans_a ? is_f32(a.out, m, n) : is_real(s, a.out, m, n)) &&

@@ -167,7 +167,8 @@ class Ops {
 
   // The most FLOP/s the device does, measured when first asked (some tens of milliseconds); 0 where it is not known.
   virtual double peak_flops() { return 0; }
-  // The memory's speed, measured when first asked (a second, for 256 MiB that are freed again); 0 where not known.
+  // The memory's speed, measured when first asked (a second at most, for memory that is freed again); 0 where not
+  // known.
   virtual Bandwidth peak_bandwidth() { return {}; }
 
   // What gemm and classifier round their inputs to before they multiply them: f32 (nothing) or bf16, to the nearest,
@@ -203,7 +204,8 @@ class Ops {
   virtual void sgd(const Sgd& a) = 0;
   virtual void cast(const Cast& a) = 0;
 
-  // Σ x² in double, summed in an order that depends on numel alone. Not finite if any element is not.
+  // Σ x² in double, summed in an order that depends on numel alone; on GPUs squares and parts of the sum are float, and
+  // overflow where |x| > 1.8e19. Not finite if any element is not.
   virtual double sum_squares(const Tensor& x) = 0;
   // False if any element is NaN or infinite.
   virtual bool all_finite(const Tensor& x) = 0;

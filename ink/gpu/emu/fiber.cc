@@ -54,7 +54,8 @@ struct Fiber::Impl {
 
   // makecontext passes ints: the address comes in two.
   static void run(unsigned high, unsigned low) {
-    auto* impl = reinterpret_cast<Impl*>(static_cast<uintptr_t>(high) << 32 | low);
+    const uintptr_t address = static_cast<uintptr_t>(high) << 32 | low;
+    auto* impl = reinterpret_cast<Impl*>(address);  // NOLINT(performance-no-int-to-ptr): there is no other way in
     impl->entered();
     impl->entry(impl->argument);
     impl->done = true;
