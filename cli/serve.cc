@@ -106,7 +106,7 @@ int64_t seconds_since_1970() {
 Engine::Load loader(const ServeCommand& s) {
   return [s, device = std::shared_ptr<Device>()]() mutable {
     if (device == nullptr) device = std::make_shared<Device>(s.device);
-    const auto served = std::make_shared<ServedModel>();
+    auto served = std::make_shared<ServedModel>();
     const fs::path path = resolve_model_path(s.model);
     served->owner = device;
     served->pool = &device->pool;

@@ -243,7 +243,8 @@ void refuse_unsupported(const Fields& fields, const CompletionRequest& request, 
                       "model", "model_not_found");
     }
   }
-  if (const json* suffix = fields.find("suffix"); suffix != nullptr && *suffix != "") {
+  const json* suffix = fields.find("suffix");
+  if (suffix != nullptr && !(suffix->is_string() && suffix->get_ref<const std::string&>().empty())) {
     refuse_field("suffix", "is not possible with this model");
   }
   if (const json* best = fields.find("best_of"); best != nullptr && *best != request.n) {

@@ -31,16 +31,16 @@ class Dashboard {
 
   // {"options": the text of run.toml, "about": run.json, "samples": [{"step", "text"}, ...]}; what is not there is
   // null.
-  std::string details(size_t run);
+  std::string details(size_t index);
 
   // {"cursor": "1.2.300", "reset": true, "series": {"loss": {"size": 1, "step": [...], "mean": [...]}, ...}}, with
   // "low" and "high" too where a bucket has more than one point. from is the cursor of an earlier answer, or nothing:
   // then all is told. An answer takes the place of what was told before from its first steps on; of everything if
   // reset is true, because the log was rewritten or the buckets have grown. Throws HttpError for another cursor.
-  std::string metrics(size_t run, std::string_view from);
+  std::string metrics(size_t index, std::string_view from);
 
   // The same for the steps in [first, last] alone, as finely as fits, without a cursor.
-  std::string window(size_t run, int64_t first, int64_t last);
+  std::string window(size_t index, int64_t first, int64_t last);
 
  private:
   struct Run {

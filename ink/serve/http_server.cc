@@ -25,6 +25,7 @@ namespace {
 using std::chrono::milliseconds;
 
 // What the library reads from and writes to. Later versions of it have more functions to override: no "override" here.
+// NOLINTBEGIN(modernize-use-override)
 class HttpStream : public httplib::Stream {
  public:
   explicit HttpStream(Connection& connection) : connection_(connection) {}
@@ -50,6 +51,7 @@ class HttpStream : public httplib::Stream {
  private:
   Connection& connection_;
 };
+// NOLINTEND(modernize-use-override)
 
 // Threads for connections: as many as there have been connections at a time.
 class ConnectionThreads : public httplib::TaskQueue {
@@ -215,7 +217,7 @@ struct HttpServer::Impl : httplib::Server {
   bool process_and_close_socket(socket_t socket) override;
   bool serve_request(httplib::Stream& stream, bool last, bool& closed);
   bool check(const httplib::Request& request, httplib::Response& response);
-  void dispatch(const httplib::Request& request, httplib::Response& response);
+  void dispatch(const httplib::Request& from, httplib::Response& response);
   void explain(const httplib::Request& request, httplib::Response& response);
   void answer(const HttpRequest& request, HttpResponse from, httplib::Response& to);
   void preflight(const HttpRequest& request, const std::string& methods, httplib::Response& response);
