@@ -46,7 +46,7 @@ void run_plot(const PlotCommand& c) {
 void add_plot_command(CLI::App& app) {
   CLI::App& command = *app.add_subcommand("plot", "Draw the charts of runs: loss, learning rate, norm, speed");
   const auto c = std::make_shared<PlotCommand>();
-  command.add_option("runs,--run", c->runs, "Run folders, one colour each")->required();
+  command.add_option("runs", c->runs, "Run folders, one colour each")->required();
   command.add_option("--out", c->out, "The SVG file, replaced if it is there; - for standard output")
       ->capture_default_str();
   command.add_option("--smoothing", c->plot.smoothing, "Weight of the moving average that is drawn; 0: none")

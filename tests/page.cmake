@@ -2,4 +2,7 @@ ink_test(page_test SOURCES page_test.cc DEPS ink_page nlohmann_json::nlohmann_js
 include(InkHttp)
 if(INK_HTTP_FOUND)
   ink_test(page_http_test SOURCES page_http_test.cc DEPS ink_page nlohmann_json::nlohmann_json)
+  ink_test(cli_page_test SOURCES cli_page_test.cc DEPS ink_base)
+  target_compile_definitions(cli_page_test PRIVATE INK_PROGRAM="$<TARGET_FILE:ink>")
+  add_dependencies(cli_page_test ink)
 endif()
