@@ -57,8 +57,10 @@ inline void add_thread_options(CLI::App& command, DeviceOptions& options) {
 
 inline void add_dtype_option(CLI::App& command, DeviceOptions& options) {
   command
-      .add_option("--dtype", options.dtype,
-                  "What matrix products multiply: f32, or bf16, rounded; sums, weights and files stay f32")
+      .add_option(
+          "--dtype", options.dtype,
+          "What matrix products multiply: f32, or bf16, rounded; GPUs store activations so too. Sums, the weights "
+          "that are trained and files stay f32")
       ->check(CLI::IsMember({"f32", "bf16"}))
       ->capture_default_str();
 }

@@ -68,8 +68,8 @@ class Gpt2Inference {
   // Appends the tokens to their sequences, each of which comes once, and gives what follows: logits holds vocab floats
   // for the last token of each. The bits of a sequence's logits do not depend on what else is in the batch, nor on how
   // its tokens are cut into calls, but on the devices of matrix libraries: for f32 weights on cpu-NAME, for all but
-  // quantized ones on accelerate. Throws Error, with the cache unchanged, for an id out of range and as KvCache::extend
-  // does.
+  // quantized ones on accelerate, cuda and metal. Throws Error, with the cache unchanged, for an id out of range and as
+  // KvCache::extend does.
   void forward(std::span<const Tokens> batch, std::span<float> logits);
 
   // Tokens, the target that follows each, and where its loss, -log p, goes. Negative targets are left out: their loss

@@ -60,7 +60,7 @@ struct AddLayerNormBackward {
 //   sum = fma(float(Σ_k q_a · q_b), d_a · float(d_b), sum).
 // In all products without trans_a and accumulate, gelu_in may be out, and a row of out depends on the same row of a
 // alone: its bits are the same however many rows there are, but for products by a matrix library (cpu-NAME: those of
-// f32; accelerate: all but those of blocks).
+// f32; accelerate, cuda, metal: all but those of blocks).
 struct Gemm {
   Tensor a, b, bias, out, gelu_in, dgelu_in, dbias;
   bool trans_a = false;

@@ -21,6 +21,7 @@ using Clock = std::chrono::steady_clock;
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 constexpr double kSmoothing = 0.95;
+
 // Of the step alone, so that a resumed run rounds as one that was not stopped. 0 would be rounding to the nearest.
 uint32_t rounding_seed(int64_t step) { return random_bits(1, static_cast<uint64_t>(step)) | 1u; }
 
