@@ -1,11 +1,8 @@
 // Many texts at a time from one model: sequences join and leave the batch between tokens.
 //
-// One thread computes. Each of its steps is one forward pass: the next token of every sequence that is generating, and
-// pieces of the prompts of those that have just joined, so small that the others hardly wait. A sequence's tokens
-// depend on its request alone: the library's bits do not depend on what else is in a batch, nor on how a prompt is cut.
-//
-// A new sequence begins with the keys and values of the running or recent one that its prompt has most in common with.
-// It joins when the pages are free that it may come to need, so that nobody is ever thrown out.
+// Requests come from any thread and wait in a queue. One thread computes: it lets them join the batch (batch.h), steps,
+// and tells their listeners. A sequence's tokens depend on its request alone: the library's bits do not depend on what
+// else is in a batch, nor on how a prompt is cut.
 #pragma once
 
 #include <cstdint>
