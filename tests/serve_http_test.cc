@@ -32,6 +32,8 @@ class ServeHttp : public testing::Test {
       error.retry_after = 7;
       throw error;
     });
+    server_->route("GET", "/large",
+                   [](const HttpRequest&) { return HttpResponse{.body = std::string(40 << 20, 'x')}; });
     server_->route("GET", "/stream", [this](const HttpRequest&) {
       return HttpResponse{.content_type = "text/event-stream", .stream = [this](BodySink& sink) {
                             sink.write("data: 1\n\n");
@@ -66,6 +68,7 @@ TEST_F(ServeHttp, AnswersOnExactPaths) {
   const Reply wrong = ask(server_->port(), "DELETE", "/echo");
   EXPECT_EQ(wrong.status, 405);
   EXPECT_EQ(wrong.headers.at("allow"), "GET, POST");
+  EXPECT_EQ(wrong.raw.find("Connection:"), wrong.raw.rfind("Connection:")) << "once";
   EXPECT_NE(server_->url().find(fmt::format("127.0.0.1:{}", server_->port())), std::string::npos);
 }
 
@@ -187,6 +190,10 @@ TEST_F(ServeHttp, BodiesAreJsonOfOneLength) {
   EXPECT_EQ(status(json + "Content-Length: 2\r\nContent-Length: 2\r\n", "{}"), 400);
   EXPECT_EQ(status(json + "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n", "2\r\n{}\r\n0\r\n\r\n"), 400);
   EXPECT_EQ(status(json + "Transfer-Encoding: gzip, chunked\r\n", "2\r\n{}\r\n0\r\n\r\n"), 400);
+  for (const char* second : {"chunked", "identity"}) {
+    const std::string two = fmt::format("Transfer-Encoding: chunked\r\nTransfer-Encoding: {}\r\n", second);
+    EXPECT_EQ(status(json + two, "2\r\n{}\r\n0\r\n\r\n"), 400) << second;
+  }
   EXPECT_EQ(status(json + "Content-Encoding: gzip\r\nContent-Length: 2\r\n", "{}"), 415);
   EXPECT_EQ(status(json, ""), 411);
   for (const char* type : {"text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x",
@@ -222,6 +229,10 @@ TEST_F(ServeHttp, WhatIsNoHttpGetsAClearAnswer) {
   start();
   const std::string host = "Host: localhost\r\n";
   EXPECT_EQ(raw("nonsense\r\n\r\n").status, 400);
+  for (const char* name : {"Content-Length ", "X Y", "X\ty", "", "X(y)", "\xc3\xa4"}) {
+    EXPECT_EQ(raw(fmt::format("GET /echo HTTP/1.1\r\nConnection: close\r\n{}{}: 2\r\n\r\n", host, name)).status, 400)
+        << name;
+  }
   EXPECT_EQ(raw("GET /echo HTTP/9.9\r\n" + host + "\r\n").status, 400);
   EXPECT_EQ(raw("BREW /echo HTTP/1.1\r\n" + host + "\r\n").status, 400);
   EXPECT_EQ(raw("GET /" + std::string(9000, 'a') + " HTTP/1.1\r\n" + host + "\r\n").status, 414);
@@ -292,6 +303,34 @@ TEST_F(ServeHttp, StreamsPieceByPiece) {
   all += connection.read_all();
   EXPECT_EQ(parse_reply(all).body, "data: 1\n\ndata: 2\n\n");
   EXPECT_FALSE(gone_);
+}
+
+// HTTP/1.0 has no chunks.
+TEST_F(ServeHttp, AnOldClientsStreamIsPlain) {
+  start();
+  go_on_ = true;
+  for (const char* connection : {"", "Connection: keep-alive\r\n"}) {
+    const Reply reply = raw(fmt::format("GET /stream HTTP/1.0\r\nHost: localhost\r\n{}\r\n", connection));
+    EXPECT_EQ(reply.status, 200);
+    EXPECT_EQ(reply.raw.find("chunked"), std::string::npos);
+    EXPECT_EQ(reply.body, "data: 1\n\ndata: 2\n\n");
+  }
+}
+
+TEST_F(ServeHttp, LargeAnswersThatNobodyTakesAreLimited) {
+  options_.answer_bytes = 50 << 20;
+  start();
+  Connected slow(server_->port());
+  slow.send("GET /large HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+  size_t size = slow.read_until("200 OK").size();
+  const Reply refused = get("/large");
+  EXPECT_EQ(refused.status, 503);
+  EXPECT_EQ(refused.headers.at("retry-after"), "1");
+  EXPECT_EQ(get("/echo").status, 200);
+  size += slow.read_all().size();
+  EXPECT_GT(size, size_t{40} << 20);
+  EXPECT_EQ(get("/large").status, 200);
+  EXPECT_EQ(get("/large").status, 200);
 }
 
 TEST_F(ServeHttp, ASinkKnowsThatTheClientHasGone) {

@@ -40,7 +40,8 @@ std::optional<HttpError> refuse_body(const HttpOptions& options, const HttpReque
   if (count_headers(request, "Content-Length") > 1 || (chunked && !length.empty())) {
     return HttpError(400, "the length of the body is said twice");
   }
-  if (chunked && !same_word(request.header("Transfer-Encoding"), "chunked")) {
+  if (chunked &&
+      (count_headers(request, "Transfer-Encoding") > 1 || !same_word(request.header("Transfer-Encoding"), "chunked"))) {
     return HttpError(400, "Transfer-Encoding can only be chunked");
   }
   uint64_t bytes = 0;
@@ -63,6 +64,14 @@ std::optional<HttpError> refuse_body(const HttpOptions& options, const HttpReque
   while (type.ends_with(' ')) type.remove_suffix(1);
   if (!same_word(type, "application/json")) return HttpError(415, "the body must be of Content-Type application/json");
   return std::nullopt;
+}
+
+// The library takes names that others read differently, as "Content-Length ".
+bool is_header_name(std::string_view name) {
+  constexpr std::string_view kSigns = "!#$%&'*+-.^_`|~";
+  return !name.empty() && std::ranges::all_of(name, [&](char c) {
+    return (lower(c) >= 'a' && lower(c) <= 'z') || (c >= '0' && c <= '9') || kSigns.find(c) != std::string_view::npos;
+  });
 }
 
 std::string_view error_type(int status) {
@@ -142,6 +151,9 @@ bool known_origin(const HttpOptions& options, const HttpRequest& request) {
 }
 
 std::optional<HttpError> refuse(const HttpOptions& options, const HttpRequest& request, bool wants_key) {
+  if (!std::ranges::all_of(request.headers, [](const auto& header) { return is_header_name(header.first); })) {
+    return HttpError(400, "a header's name has signs that none can have");
+  }
   if (count_headers(request, "Host") != 1) return HttpError(400, "a request needs one Host header");
   if (!known_host(options, request.header("Host"))) {
     return HttpError(403, "this server is not known by the name in the Host header", "", "unknown_host");

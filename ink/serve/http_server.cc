@@ -158,6 +158,8 @@ struct HttpServer::Impl : httplib::Server {
     std::unique_ptr<Connection> connection;
     bool close = false;  // after this answer: what comes next may be the rest of a body
     bool counted = false;
+    bool chunks = true;       // the client knows them: they came with HTTP/1.1
+    size_t answer_bytes = 0;  // in memory until they are sent
   };
 
   HttpOptions options;
@@ -170,6 +172,7 @@ struct HttpServer::Impl : httplib::Server {
   std::condition_variable finished;
   std::map<std::thread::id, Serving*> serving;
   int64_t requests = 0, refused = 0;  // requests: that run now
+  size_t answer_bytes = 0;            // of all that are served
   std::map<int, int64_t> answers;
 
   explicit Impl(HttpOptions o) : options(std::move(o)) {
@@ -199,6 +202,7 @@ struct HttpServer::Impl : httplib::Server {
     });
     set_post_routing_handler([](const httplib::Request&, httplib::Response& response) {
       response.headers.erase("Keep-Alive");  // it would tell the library's limits
+      if (response.headers.count("Connection") > 1) set_header(response, "Connection", "close");  // its own and ours
     });
     set_logger([this](const httplib::Request&, const httplib::Response& response) { count(response.status); });
   }
@@ -219,6 +223,7 @@ struct HttpServer::Impl : httplib::Server {
   bool check(const httplib::Request& request, httplib::Response& response);
   void dispatch(const httplib::Request& from, httplib::Response& response);
   void explain(const httplib::Request& request, httplib::Response& response);
+  bool has_room(Serving& self, size_t bytes);
   void answer(const HttpRequest& request, HttpResponse from, httplib::Response& to);
   void preflight(const HttpRequest& request, const std::string& methods, httplib::Response& response);
 };
@@ -254,6 +259,7 @@ bool HttpServer::Impl::process_and_close_socket(socket_t socket) {
     {
       const std::lock_guard lock(mutex);
       if (std::exchange(self.counted, false)) --requests;
+      answer_bytes -= std::exchange(self.answer_bytes, 0);
       finished.notify_all();
     }
     if (ok && !closed && !self.close) continue;
@@ -288,6 +294,7 @@ bool HttpServer::Impl::serve_request(httplib::Stream& stream, bool last, bool& c
 bool HttpServer::Impl::check(const httplib::Request& request, httplib::Response& response) {
   const HttpRequest converted = convert(request);
   Serving& self = current();
+  self.chunks = request.version != "HTTP/1.0";
   const auto path = routes.find(converted.path);
   const std::string method = converted.method == "HEAD" ? "GET" : converted.method;
   std::optional<HttpError> error;
@@ -339,7 +346,22 @@ void HttpServer::Impl::dispatch(const httplib::Request& from, httplib::Response&
   answer(request, std::move(result), response);
 }
 
+bool HttpServer::Impl::has_room(Serving& self, size_t bytes) {
+  const std::lock_guard lock(mutex);
+  answer_bytes -= self.answer_bytes;
+  const bool fits = answer_bytes == 0 || answer_bytes + bytes <= options.answer_bytes;
+  self.answer_bytes = fits ? bytes : 0;
+  answer_bytes += self.answer_bytes;
+  return fits;
+}
+
 void HttpServer::Impl::answer(const HttpRequest& request, HttpResponse from, httplib::Response& to) {
+  Serving& self = current();
+  if (from.status < 400 && !has_room(self, from.body.size())) {
+    HttpError busy(503, "too many large answers wait for their clients", "", "too_many_answers");
+    busy.retry_after = 1;
+    from = error_response(busy);
+  }
   to.status = from.status;
   for (const auto& [name, value] : safety_headers(options, request)) set_header(to, name, value);
   for (const auto& [name, value] : from.headers) set_header(to, name, value);
@@ -348,15 +370,18 @@ void HttpServer::Impl::answer(const HttpRequest& request, HttpResponse from, htt
     to.set_content(from.body, from.content_type);
     return;
   }
-  Connection& connection = *current().connection;
-  to.set_chunked_content_provider(from.content_type,
-                                  [make = std::move(from.stream), &connection](size_t, httplib::DataSink& sink) {
-                                    Sink ours(sink, connection);
-                                    make(ours);
-                                    if (!ours.connected()) return false;
-                                    sink.done();
-                                    return true;
-                                  });
+  const auto provide = [make = std::move(from.stream), &connection = *self.connection](size_t,
+                                                                                       httplib::DataSink& sink) {
+    Sink ours(sink, connection);
+    make(ours);
+    if (!ours.connected()) return false;
+    sink.done();
+    return true;
+  };
+  if (self.chunks) return to.set_chunked_content_provider(from.content_type, provide);
+  self.close = true;  // which ends the body
+  set_header(to, "Connection", "close");
+  to.set_content_provider(from.content_type, provide);
 }
 
 // Also comes here for our own errors, which have a body.

@@ -28,6 +28,9 @@ struct HttpOptions {
   std::vector<std::string> hosts;     // names of this server, beside localhost and IP addresses
   size_t body_bytes = size_t{1} << 20;
   int connections = 256;  // at a time; more get 503
+  // Of whole answers that have not been taken yet: slow clients could keep many large ones in memory. One that exceeds
+  // it beside others is a 503.
+  size_t answer_bytes = size_t{128} << 20;
   ConnectionLimits limits;
 };
 
