@@ -205,6 +205,24 @@ TEST_F(ServeApi, TextsThatAreNoUtf8AreReplaced) {
   EXPECT_EQ(whole(half + "}")["choices"][0]["text"], "\ufffd\ufffd\ufffd");
 }
 
+TEST_F(ServeApi, OffsetsCountTheCharactersThatAreShown) {
+  start();
+  const json choice = whole(R"({"prompt": [128, 129, 97], "echo": true, "max_tokens": 3, "temperature": 0,
+                                "logprobs": 0, "logit_bias": {"255": 100}})")["choices"][0];
+  EXPECT_EQ(choice["text"], "\ufffd\ufffda\ufffd\ufffd\ufffd");
+  EXPECT_EQ(choice["logprobs"]["text_offset"], (json{0, 1, 2, 3, 4, 5}));
+}
+
+TEST_F(ServeApi, ACharacterMayBeginInThePromptThatIsEchoed) {
+  start();
+  const std::string half = R"({"prompt": [97, 195], "echo": true, "max_tokens": 2, "temperature": 0,
+                               "logit_bias": {"169": 100})";
+  for (const char* more : {"}", R"(, "logprobs": 0})"}) {
+    EXPECT_EQ(whole(half + more)["choices"][0]["text"], "aé\ufffd");
+  }
+  EXPECT_EQ(whole(R"({"prompt": [97, 195], "echo": true, "max_tokens": 0})")["choices"][0]["text"], "a\ufffd");
+}
+
 TEST_F(ServeApi, TheOtherRoutes) {
   start();
   const json models = json::parse(ask(port(), "GET", "/v1/models").body);

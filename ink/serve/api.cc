@@ -42,6 +42,8 @@ void stream_completion(Completion& completion, BodySink& sink) {
     if (completion.request().include_usage) sink.write(event(completion.usage_chunk()));
   } catch (const HttpError& error) {
     sink.write("data: " + error_response(error).body + "\n\n");
+  } catch (const std::exception&) {  // no memory
+    sink.write("data: " + error_response(HttpError(500, "the server failed")).body + "\n\n");
   }
   sink.write("data: [DONE]\n\n");
 }

@@ -14,11 +14,6 @@ using nlohmann::ordered_json;
 
 namespace {
 
-// How many characters begin in bytes. Of valid UTF-8, wherever it was cut.
-int64_t count_characters(std::string_view bytes) {
-  return std::ranges::count_if(bytes, [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; });
-}
-
 bool is_utf8(std::string_view bytes) {
   for (size_t at = 0; at < bytes.size();) {
     const Character c = character_at(bytes, at);
@@ -26,16 +21,6 @@ bool is_utf8(std::string_view bytes) {
     at += c.size;
   }
   return true;
-}
-
-// Appends bytes, with U+FFFD for each that is not UTF-8.
-void append_utf8(std::string_view bytes, std::string& out) {
-  constexpr uint32_t kReplacement = 0xfffd;
-  for (size_t at = 0; at < bytes.size();) {
-    const Character c = character_at(bytes, at);
-    append_character(c.valid() ? c.code : kReplacement, out);
-    at += c.size;
-  }
 }
 
 void append(CompletionPiece from, CompletionPiece& to) {
@@ -68,29 +53,14 @@ CompletionText::CompletionText(const Tokenizer& tokenizer, std::vector<std::stri
     : tokenizer_(tokenizer), stops_(std::move(stops)), keep_tokens_(keep_tokens) {}
 
 void CompletionText::echo(std::span<const int32_t> prompt) {
-  const std::string text = tokenizer_.decode(prompt);
-  if (keep_tokens_) piece_.tokens.push_back({prompt.front(), 0, {}});
-  release(text);
-  const std::string_view first = tokenizer_.token(prompt.front());
-  prompt_bytes_ = static_cast<int64_t>(first.size());
-  prompt_characters_ = count_characters(first);
-  bytes_ = static_cast<int64_t>(text.size());
-  characters_ = count_characters(text);
+  // Where logprobs are wanted, the others come with theirs.
+  for (const int32_t id : keep_tokens_ ? prompt.first(1) : prompt) add_prompt_token({id, {}});
 }
 
-void CompletionText::add_prompt_token(const GeneratedToken& token) {
-  const std::string_view bytes = tokenizer_.token(token.id);
-  if (keep_tokens_) piece_.tokens.push_back({token.id, prompt_characters_, token.logprobs});
-  prompt_bytes_ += static_cast<int64_t>(bytes.size());
-  prompt_characters_ += count_characters(bytes);
-}
+void CompletionText::add_prompt_token(const GeneratedToken& token) { release(whole_.push(begin(token))); }
 
 bool CompletionText::add(const GeneratedToken& token) {
-  const std::string_view bytes = tokenizer_.token(token.id);
-  if (keep_tokens_) waiting_.push_back({bytes_, {token.id, characters_, token.logprobs}});
-  bytes_ += static_cast<int64_t>(bytes.size());
-  characters_ += count_characters(bytes);
-  release(stops_.push(whole_.push(bytes)));
+  release(stops_.push(whole_.push(begin(token))));
   return !stops_.found();
 }
 
@@ -99,18 +69,34 @@ void CompletionText::finish() {
   release(stops_.finish());
 }
 
-void CompletionText::release(std::string_view bytes) {
-  append_utf8(bytes, piece_.text);
-  certain_ += static_cast<int64_t>(bytes.size());
+std::string_view CompletionText::begin(const GeneratedToken& token) {
+  const std::string_view bytes = tokenizer_.token(token.id);
+  if (keep_tokens_) waiting_.push_back({bytes_, {token.id, 0, token.logprobs}});
+  bytes_ += static_cast<int64_t>(bytes.size());
+  return bytes;
 }
 
-CompletionPiece CompletionText::take() {
-  const auto begins_later = [&](const Placed& p) { return p.begin >= certain_; };
-  const auto end = std::ranges::find_if(waiting_, begins_later);
-  for (auto p = waiting_.begin(); p != end; ++p) piece_.tokens.push_back(std::move(p->token));
-  waiting_.erase(waiting_.begin(), end);
-  return std::exchange(piece_, {});
+void CompletionText::release(std::string_view bytes) {
+  constexpr uint32_t kReplacement = 0xfffd;
+  for (size_t at = 0; at < bytes.size();) {
+    place_tokens(certain_);
+    const Character c = character_at(bytes, at);
+    append_character(c.valid() ? c.code : kReplacement, piece_.text);
+    at += c.size;
+    certain_ += c.size;
+    ++characters_;
+  }
+  place_tokens(certain_ - 1);
 }
+
+void CompletionText::place_tokens(int64_t last) {
+  for (; !waiting_.empty() && waiting_.front().begin <= last; waiting_.pop_front()) {
+    piece_.tokens.push_back(std::move(waiting_.front().token));
+    piece_.tokens.back().offset = characters_;
+  }
+}
+
+CompletionPiece CompletionText::take() { return std::exchange(piece_, {}); }
 
 struct Completion::Shared {
   std::mutex mutex;

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <nlohmann/json_fwd.hpp>
@@ -36,7 +37,8 @@ class CompletionText {
  public:
   CompletionText(const Tokenizer& tokenizer, std::vector<std::string> stops, bool keep_tokens);
 
-  // The prompt, for echo, which may hold stop texts. Before any token.
+  // The prompt, for echo, which may hold stop texts. Before any token. Where tokens are kept, only the first of them:
+  // add_prompt_token() has the others.
   void echo(std::span<const int32_t> prompt);
   void add_prompt_token(const GeneratedToken& token);
   // False once a stop text is there.
@@ -46,21 +48,22 @@ class CompletionText {
   CompletionPiece take();
 
  private:
+  std::string_view begin(const GeneratedToken& token);  // its bytes
   void release(std::string_view bytes);
-  void place(const GeneratedToken& token, std::string_view bytes);
+  // All the characters so far come before the tokens that begin up to this byte.
+  void place_tokens(int64_t last);
 
   const Tokenizer& tokenizer_;
   Utf8Stream whole_;
   StopStrings stops_;
   bool keep_tokens_;
-  int64_t bytes_ = 0, characters_ = 0;                // of all tokens so far
-  int64_t prompt_bytes_ = 0, prompt_characters_ = 0;  // of those of the prompt
-  int64_t certain_ = 0;                               // bytes of text that were released
+  int64_t bytes_ = 0;                     // of all tokens so far
+  int64_t certain_ = 0, characters_ = 0;  // bytes and characters of text that were released
   struct Placed {
     int64_t begin;  // byte
     CompletionToken token;
   };
-  std::vector<Placed> waiting_;
+  std::deque<Placed> waiting_;  // begin in text that is not certain yet
   CompletionPiece piece_;
 };
 
