@@ -143,6 +143,16 @@ TEST_F(RunsTest, FilesThatAreNotWhatTheyShouldBeAreNotThere) {
   }
 }
 
+TEST_F(RunsTest, WhatIsNestedTooDeepIsLeftOut) {
+  const size_t depth = 30000;
+  write("run.json", R"({"steps": 20, "deep": )" + std::string(depth, '[') + std::string(depth, ']') + "}");
+  const std::string details = dashboard_.details(0);
+  EXPECT_LT(details.size(), 1000u);
+  EXPECT_EQ(json::parse(details)["about"]["steps"], 20);
+  append(R"({"step": 3, "loss": 1, "deep": )" + std::string(depth, '[') + std::string(depth, ']') + "}\n");
+  EXPECT_EQ(json::parse(dashboard_.runs())["runs"][0]["last_step"], 3);
+}
+
 TEST_F(RunsTest, RefusesRunsAndCursorsThatAreNone) {
   EXPECT_EQ(status_of([&] { dashboard_.metrics(1, ""); }), 404);
   EXPECT_EQ(status_of([&] { dashboard_.details(SIZE_MAX); }), 404);

@@ -38,6 +38,15 @@ std::optional<std::string> read_small_file(const fs::path& path) {
   return text;
 }
 
+// A JSON object's text, or null. What is nested deeper than it ever is in a run's file is left out: it would take more
+// stack than a thread has.
+json parse_object(const std::string& text) {
+  constexpr int kDepth = 32;
+  const auto shallow = [](int depth, json::parse_event_t, const json&) { return depth < kDepth; };
+  json object = json::parse(text, shallow, false);
+  return object.is_object() ? object : json();
+}
+
 json seconds_since_write(const fs::path& path) {
   std::error_code error;
   const fs::file_time_type written = fs::last_write_time(path, error);
@@ -157,8 +166,7 @@ std::string Dashboard::details(size_t index) {
   json samples = json::array();
   for (const Sample& sample : run.log.samples()) samples.push_back({{"step", sample.step}, {"text", sample.text}});
   const std::optional<std::string> options = read_small_file(run.log.path() / "run.toml");
-  json about = json::parse(read_small_file(run.log.path() / "run.json").value_or(""), nullptr, false);
-  if (!about.is_object()) about = nullptr;
+  const json about = parse_object(read_small_file(run.log.path() / "run.json").value_or(""));
   return dump({{"options", options ? json(*options) : json()}, {"about", about}, {"samples", samples}});
 }
 
