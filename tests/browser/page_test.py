@@ -337,6 +337,17 @@ class Runs(PageTest):
         return browser.script("const r = arguments[0].querySelector('.readout'); return r.hidden ? '' : r.textContent",
                               self.loss())
 
+    def test_two_fingers_zoom(self):
+        self.open("runs")
+        browser.wait(lambda: "at step 4998" in self.label() or "at step 4996" in self.label(), "the long run")
+        browser.pinch(self.loss(), 30, 120)
+        browser.wait(lambda: browser.find("#zoom-reset").enabled, "the zoom")
+        browser.wait(lambda: not re.search("at step 499", self.label()), "the part")
+        ends = lambda: [int(step) for step in re.findall(r"at step (\d+)", self.label())]
+        self.assertTrue(all(2500 < step < 3600 for step in ends()), self.label())
+        browser.pinch(self.loss(), 120, 20)
+        browser.wait(lambda: re.search("at step 499", self.label()), "all of it")
+
     def test_charts_with_the_keyboard(self):
         self.open("runs")
         browser.wait(lambda: "at step" in self.label(), "the charts")

@@ -147,6 +147,16 @@ class Browser:
         pointer = {"type": "pointer", "id": "mouse", "parameters": {"pointerType": "mouse"}, "actions": actions}
         self.call("POST", "/actions", {"actions": [pointer]})
 
+    def pinch(self, element, begin, end):
+        """Two fingers on a line through the element's middle, each so far from it at the beginning and at the end."""
+        fingers = []
+        for name, side in (("left", -1), ("right", 1)):
+            move = lambda x: {"type": "pointerMove", "duration": 100, "origin": {ELEMENT: element.reference}, "x": x, "y": 0}
+            actions = [move(side * begin), {"type": "pointerDown", "button": 0}, move(side * (begin + end) // 2),
+                       move(side * end), {"type": "pointerUp", "button": 0}]
+            fingers.append({"type": "pointer", "id": name, "parameters": {"pointerType": "touch"}, "actions": actions})
+        self.call("POST", "/actions", {"actions": fingers})
+
     def wait(self, condition, what, seconds=60):
         """Until condition() is true; returns what it returned."""
         end = time.monotonic() + seconds

@@ -188,8 +188,17 @@ export class Chart {
     return Math.round(this.x.value(Math.min(1, Math.max(0, place))));
   }
 
+  // The range of steps at which two fingers, each a {x, step} since it came down, lie on their steps again.
+  pinched([a, b]) {
+    const place = (x) => (x - this.plot.getBoundingClientRect().left - left) / (this.size.width - left - right);
+    const span = (b.step - a.step) / (place(b.x) - place(a.x));
+    const first = Math.round(a.step - place(a.x) * span), last = Math.round(first + span);
+    return last - first >= 1 && Number.isFinite(span) ? [Math.max(0, first), last] : this.range;
+  }
+
   listen() {
-    let dragFrom = null;
+    const fingers = new Map();  // by pointer
+    let dragFrom = null, pinched = null;  // a step; the range that two fingers have chosen so far
     const shade = makeSvg("rect", {class: "selection", y: top});
     const select = (to) => {
       const [a, b] = [this.across(dragFrom), this.across(to)].sort((m, n) => m - n);
@@ -200,23 +209,36 @@ export class Chart {
     };
     this.plot.addEventListener("pointerdown", (event) => {
       if (!this.x || event.button !== 0) return;
-      dragFrom = this.stepAt(event);
-      if (event.pointerType === "mouse") this.plot.setPointerCapture(event.pointerId);
+      this.plot.setPointerCapture(event.pointerId);
+      if (event.pointerType === "mouse") dragFrom = this.stepAt(event);
+      else fingers.set(event.pointerId, {x: event.clientX, step: this.stepAt(event)});
     });
     this.plot.addEventListener("pointermove", (event) => {
       if (!this.x) return;
+      const finger = fingers.get(event.pointerId);
+      if (finger) finger.x = event.clientX;
+      if (fingers.size === 2) {
+        pinched = this.pinched([...fingers.values()]);
+        this.cursor = null;
+        this.set(this.lines, pinched, this.log);  // the other charts follow at the end
+        return;
+      }
       this.cursor = this.stepAt(event);
       this.drawCursor();
-      if (dragFrom !== null && event.pointerType === "mouse") select(this.cursor);
+      if (dragFrom !== null) select(this.cursor);
     });
     const release = (event) => {
       shade.remove();
       const from = dragFrom;
       dragFrom = null;
-      if (from === null || !this.x || event.type !== "pointerup") return;
-      const to = this.stepAt(event);
-      if (event.pointerType === "mouse" && Math.abs(this.across(to) - this.across(from)) > 5) {
-        this.zoom([Math.min(from, to), Math.max(from, to)]);
+      fingers.delete(event.pointerId);
+      if (pinched) {
+        this.zoom(pinched);
+        pinched = null;
+        fingers.clear();
+      } else if (from !== null && this.x && event.type === "pointerup") {
+        const to = this.stepAt(event);
+        if (Math.abs(this.across(to) - this.across(from)) > 5) this.zoom([Math.min(from, to), Math.max(from, to)]);
       }
     };
     this.plot.addEventListener("pointerup", release);
