@@ -248,6 +248,43 @@ TEST_F(ServeEngine, ACallWithManySequencesTakesTurnsWithOthers) {
   EXPECT_EQ(order, "1b23");
 }
 
+TEST_F(ServeEngine, WhoWaitsForAPromptLikeTheirsHoldsUpNobody) {
+  options_ = {.running = 4, .prompt_tokens = 4};
+  start_engine();
+  Gate gate;
+  Asked first = ask_for({1}, 60), a = ask_for(random_ids(80, 256, 1), 2), b = ask_for(a.request.prompt, 2),
+        other = ask_for({5}, 2);
+  gate.hold(first);
+  size_t steps = 0;
+  other.heard->on_finish = [&] { steps = first.heard->tokens.size(); };
+  submit(first);
+  gate.reached.get_future().wait();
+  submit({&a, &b});
+  submit(other);
+  gate.open.set_value();
+  for (Asked* asked : {&first, &a, &b, &other}) expect_as_alone(*asked);
+  EXPECT_LE(steps, 6u) << "a's prompt takes 20";
+  EXPECT_GE(engine_->stats().reused_tokens, 80 - 32);
+}
+
+TEST_F(ServeEngine, APromptThatIsRatedIsNotWaitedFor) {
+  start_engine();
+  Gate gate;
+  Asked first = ask_for({1}, 90), rated = ask_for(random_ids(80, 256, 1), 1), same = ask_for(rated.request.prompt, 2);
+  rated.request.logprobs = 0;
+  rated.request.prompt_logprobs = true;
+  size_t before = 0;
+  same.heard->on_finish = [&] { before = rated.heard->prompt.size(); };
+  gate.hold(first);
+  submit(first);
+  gate.reached.get_future().wait();
+  submit(rated);
+  submit(same);
+  gate.open.set_value();
+  for (Asked* asked : {&first, &rated, &same}) expect_as_alone(*asked);
+  EXPECT_LT(before, 20u) << "a token of it takes a step";
+}
+
 TEST_F(ServeEngine, AnotherModelTakesOverBetweenTexts) {
   start_engine();
   Gate gate;

@@ -28,27 +28,30 @@ Batch::Batch(const EngineOptions& options, std::shared_ptr<const ServedModel> mo
   logits_.resize(static_cast<size_t>(options_.running * model_->loaded.model->config().vocab));
 }
 
-bool Batch::join(const QueuedSequence& next) {
-  if (running() == options_.running) return false;
+Join Batch::join(const QueuedSequence& next) {
+  if (running() == options_.running) return Join::no_room;
   Source source = find_source(next.request);
-  if (better_wait(next.request, source.length) || !make_room(next.request, source)) return false;
+  if (better_wait(next.request, source.length)) return Join::later;
+  if (!make_room(next.request, source)) return Join::no_room;
   try {
     auto sequence = source.length > 0 ? std::make_unique<CachedSequence>(cache(), source.sequence, source.length)
                                       : std::make_unique<CachedSequence>(cache());
     running_.emplace_back(next, std::move(sequence), model_->vocab());
   } catch (const std::exception&) {  // no memory
     next.request.listener->finished(Finish::failed);
-    return true;
+    return Join::done;
   }
   counts_.reused_tokens += source.length;
-  return true;
+  return Join::done;
 }
 
-// Whether a running sequence is about to compute much of the same prompt.
+// Whether a running sequence is about to compute much of the same prompt. One that is rated token by token takes longer
+// than it would save.
 bool Batch::better_wait(const SequenceRequest& request, int64_t reused) const {
   if (request.prompt_logprobs) return false;
   return std::ranges::any_of(running_, [&](const Running& r) {
-    return common_prefix(r.request().prompt, request.prompt) - std::max(reused, length(r)) >= kWorthWaiting;
+    const int64_t there = std::max(reused, length(r));
+    return !r.request().prompt_logprobs && common_prefix(r.request().prompt, request.prompt) - there >= kWorthWaiting;
   });
 }
 

@@ -27,6 +27,13 @@ struct QueuedSequence {
   std::chrono::steady_clock::time_point since;
 };
 
+// What came of a sequence that wanted to join.
+enum class Join : uint8_t {
+  done,     // it is in, or has failed
+  later,    // a running sequence is about to compute much of its prompt: then it need not
+  no_room,  // all places are taken, or the pages that it may need
+};
+
 class Batch {
  public:
   // Adds what it does to counts, which must outlive it.
@@ -39,9 +46,7 @@ class Batch {
   int64_t recent() const { return static_cast<int64_t>(recent_.size()); }
   KvCache& cache() const { return model_->loaded.model->cache(); }
 
-  // False if it has to wait: no room, or a running sequence is about to compute much of its prompt. True if there is
-  // nothing to wait for, which may be because it has failed.
-  bool join(const QueuedSequence& next);
+  Join join(const QueuedSequence& next);
   // The forward pass, and what it gives each sequence. Some must be running.
   void compute();
   // Tells the listeners, and ends the sequences that have come to their end.

@@ -225,26 +225,30 @@ void Engine::Impl::reload_if_wanted() {
   if (done) done(error);
 }
 
-// Lets in who is next, as long as there is room. Nobody overtakes: who needs much room would wait for ever.
+// Lets in who is next, as long as there is room. Who waits for room is not overtaken: who needs much would wait for
+// ever.
 void Engine::Impl::admit() {
-  while (true) {
-    const Waiting* next = nullptr;
-    {
-      const std::lock_guard lock(mutex);
-      if (waiting.empty()) return;
-      next = &waiting.begin()->second;  // only this thread takes from the map
-    }
-    if (next->model != batch->model()) {
+  std::unique_lock lock(mutex);
+  for (auto w = waiting.begin(); w != waiting.end();) {
+    const Waiting& next = w->second;
+    lock.unlock();  // others only add to the map
+    if (next.model != batch->model()) {
       if (batch->running() > 0) return;
-      batch = std::make_unique<Batch>(options, next->model, counts);
+      batch = std::make_unique<Batch>(options, next.model, counts);
     }
-    if (!batch->join(next->queued)) return;
-    counts.queued.add(std::chrono::duration<double>(Clock::now() - next->queued.since).count());
-    ++counts.sequences;
-    const std::lock_guard lock(mutex);
-    const auto first = std::ranges::find_if(waiting, [&](const auto& w) { return &w.second == next; });
-    turn = std::max(turn, std::get<1>(first->first));
-    waiting.erase(first);
+    const Join join = batch->join(next.queued);
+    if (join == Join::no_room) return;
+    if (join == Join::done) {
+      counts.queued.add(std::chrono::duration<double>(Clock::now() - next.queued.since).count());
+      ++counts.sequences;
+    }
+    lock.lock();
+    if (join == Join::later) {
+      ++w;
+    } else {
+      turn = std::max(turn, std::get<1>(w->first));
+      w = waiting.erase(w);
+    }
   }
 }
 
