@@ -24,6 +24,7 @@
 #include "ink/serve/engine.h"
 #include "ink/serve/http_server.h"
 #include "ink/serve/page.h"
+#include "ink/serve/status.h"
 #include "ink/train/checkpoint.h"
 
 namespace ink {
@@ -138,6 +139,7 @@ void run_serve(ServeCommand s) {
     engine = std::make_unique<Engine>(s.engine, loader(s));
     add_api_routes(server, *engine);
   }
+  add_status_routes(server, engine.get());
   server.start();
   if (engine != nullptr) {
     const auto model = engine->model();

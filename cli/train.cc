@@ -17,6 +17,7 @@
 #include "ink/serve/dashboard.h"
 #include "ink/serve/http_server.h"
 #include "ink/serve/page.h"
+#include "ink/serve/status.h"
 #include "ink/tensor/plan.h"
 #include "ink/train/trainer.h"
 
@@ -37,6 +38,7 @@ struct DashboardServer {
   DashboardServer(const fs::path& run, int port) : dashboard({run}, false), server({.port = port}) {
     dashboard.add_routes(server);
     add_page(server);
+    add_status_routes(server);
     server.start();
   }
   Dashboard dashboard;

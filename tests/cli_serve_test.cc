@@ -24,8 +24,8 @@ class CliServe : public Cli {
   }
 
   // Starts it and waits until it listens.
-  void serve(const Words& options = {}) {
-    program_.start(Words{"serve", "--model", "model", "--port", "0"} + options);
+  void serve(const Words& options = {}, const Words& what = {"--model", "model"}) {
+    program_.start(Words{"serve", "--port", "0"} + what + options);
     wait_for(dir_ / ".out", "http://");
     const std::string out = read_file(dir_ / ".out");
     port_ = std::stoi(out.substr(out.rfind(':') + 1));
@@ -46,6 +46,15 @@ TEST_F(CliServe, ServesUntilItIsTold) {
   const json sample = json::parse(ok({"sample", "--model", "model", "--prompt", "ab", "--max-tokens", "4", "--seed",
                                       "9", "--json", "--context", "50"}));
   EXPECT_EQ(answer["choices"][0]["text"], sample["text"]) << "as ink sample does with the same seed";
+}
+
+TEST_F(CliServe, AServerOfRunsTellsHowItIsToo) {
+  serve({}, {"--run", "model"});
+  EXPECT_EQ(ask(port_, "GET", "/healthz").body, R"({"status":"ok"})");
+  const std::string metrics = ask(port_, "GET", "/metrics").body;
+  EXPECT_NE(metrics.find("ink_http_answers_total{status=\"200\"} 1\n"), std::string::npos) << metrics;
+  EXPECT_EQ(metrics.find("ink_sequences"), std::string::npos) << "there is no model";
+  EXPECT_EQ(ask(port_, "GET", "/v1/models").status, 404);
 }
 
 TEST_F(CliServe, FinishesWhatRunsAtSigterm) {

@@ -7,6 +7,7 @@
 #include "ink/serve/dashboard.h"
 #include "ink/serve/http_server.h"
 #include "ink/serve/page.h"
+#include "ink/serve/status.h"
 #include "tests/http_client.h"
 #include "tests/temp_dir.h"
 
@@ -19,6 +20,7 @@ class PageServer {
       : dashboard_({run_.path()}, false), server_({.api_key = api_key}) {
     dashboard_.add_routes(server_);
     add_page(server_);
+    add_status_routes(server_);
     server_.start();
   }
   Reply get(const std::string& path, const std::vector<std::string>& headers = {}) {
@@ -75,6 +77,8 @@ TEST(Page, TheApiKeyIsForTheRunsNotForThePage) {
   EXPECT_EQ(server.get("/main.js").status, 200);
   EXPECT_EQ(server.get("/api/runs").status, 401);
   EXPECT_EQ(server.get("/api/runs/metrics?run=0").status, 401);
+  EXPECT_EQ(server.get("/metrics").status, 401);
+  EXPECT_EQ(server.get("/healthz").status, 200);
   EXPECT_EQ(server.get("/api/runs", {"Authorization: Bearer key"}).status, 200);
 }
 

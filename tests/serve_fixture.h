@@ -12,6 +12,7 @@
 #include "ink/format/model_io.h"
 #include "ink/serve/api.h"
 #include "ink/serve/engine.h"
+#include "ink/serve/status.h"
 #include "tests/http_client.h"
 #include "tests/model_helpers.h"
 #include "tests/temp_dir.h"
@@ -62,6 +63,7 @@ class Served : public testing::Test {
     if (engine_ == nullptr) start_engine();
     server_ = std::make_unique<HttpServer>(http_);
     add_api_routes(*server_, *engine_);
+    add_status_routes(*server_, engine_.get());
     server_->start();
   }
 

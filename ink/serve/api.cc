@@ -9,7 +9,6 @@
 
 #include "ink/serve/completion.h"
 #include "ink/serve/completion_request.h"
-#include "ink/serve/metrics.h"
 
 namespace ink {
 
@@ -112,32 +111,6 @@ class Api {
   std::mutex large_;  // JSON in memory is many times its text: one body or answer at a time, however many clients
 };
 
-HttpResponse metrics(const HttpServer& server, const Engine& engine) {
-  const EngineStats s = engine.stats();
-  const HttpServer::Counts counts = server.counts();
-  MetricsText m;
-  for (const auto& [status, count] : counts.answers) {
-    m.counter("http_answers_total", "HTTP answers by status.", count, fmt::format("status=\"{}\"", status));
-  }
-  m.gauge("http_connections", "Open connections.", counts.connections);
-  m.counter("http_refused_connections_total", "Connections beyond the limit.", counts.refused_connections);
-  m.gauge("sequences_running", "Sequences that are being generated.", s.running);
-  m.gauge("sequences_waiting", "Sequences in the queue.", s.waiting);
-  m.gauge("sequences_recent", "Sequences kept for prompts that begin alike.", s.recent);
-  m.gauge("cache_pages", "Pages of the key-value cache.", s.pages);
-  m.gauge("cache_free_pages", "Pages of the key-value cache that are free.", s.free_pages);
-  m.counter("sequences_total", "Sequences that have begun.", s.sequences);
-  m.counter("steps_total", "Forward passes.", s.steps);
-  m.counter("prompt_tokens_total", "Tokens of prompts that were computed.", s.prompt_tokens);
-  m.counter("reused_tokens_total", "Tokens of prompts that were in the cache.", s.reused_tokens);
-  m.counter("generated_tokens_total", "Tokens that were generated.", s.generated_tokens);
-  m.counter("reloads_total", "Times the model was loaded anew.", s.reloads);
-  m.histogram("queue_seconds", "Time in the queue.", s.queued);
-  m.histogram("first_token_seconds", "Time from the request to the first token.", s.first_token);
-  m.histogram("token_seconds", "Time between two tokens of a sequence.", s.token);
-  return {.content_type = "text/plain; version=0.0.4; charset=utf-8", .body = m.text()};
-}
-
 }  // namespace
 
 void add_api_routes(HttpServer& server, Engine& engine) {
@@ -148,9 +121,6 @@ void add_api_routes(HttpServer& server, Engine& engine) {
   server.route("GET", "/v1/models", [&](const HttpRequest&) { return models(*engine.model(), true); });
   server.route("GET", "/v1/models/" + engine.model()->name,
                [&](const HttpRequest&) { return models(*engine.model(), false); });
-  server.route(
-      "GET", "/healthz", [](const HttpRequest&) { return HttpResponse{.body = R"({"status":"ok"})"}; }, Access::open);
-  server.route("GET", "/metrics", [&](const HttpRequest&) { return metrics(server, engine); });
 }
 
 }  // namespace ink
