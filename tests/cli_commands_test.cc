@@ -237,6 +237,7 @@ TEST_F(CliCommands, InfoTellsWhatAPathIs) {
   make_byte_tokenizer()->save(dir_.path());
   write_file(dir_ / "empty", "");
   write_file(dir_ / "binary", std::string(100, '\0'));
+  write_file(dir_ / "net.onnx", "\x08\x08x");
   make_directories(dir_ / "folder");
   const auto expect_info = [&](const std::string& path, std::initializer_list<std::string_view> parts) {
     const std::string info = ok({"info", path});
@@ -256,7 +257,8 @@ TEST_F(CliCommands, InfoTellsWhatAPathIs) {
   expect_info("half.bin", {"llm.c model", "2 layers"});
   expect_info("text.txt", {"text, 500 bytes"});
   expect_info("empty", {"empty"});
-  expect_info("binary", {"not a file of ours"});
+  expect_info("binary", {"no kind that ink knows"});
+  expect_info("net.onnx", {"ONNX file, 3 B", "ink export"});
   expect_info("folder", {"folder"});
   const std::string both = ok({"info", "model", "text.txt"});
   EXPECT_NE(both.find("\ntext.txt: "), std::string::npos) << both;

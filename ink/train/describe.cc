@@ -84,6 +84,11 @@ std::string describe_file(const fs::path& path) {
     for (const auto& [name, entry] : file.entries()) bytes += entry.data.size();
     return fmt::format("safetensors file, {} tensors, {}", file.entries().size(), human_bytes(bytes));
   }
+  if (path.extension() == ".onnx") {
+    return fmt::format(
+        "ONNX file, {}, for ONNX Runtime and the like: ink export writes such files, nothing here reads them",
+        human_bytes(fs::file_size(path)));
+  }
   if (path.filename() == "tokenizer.json") return describe_tokenizer(path.parent_path());
   const MappedFile file(path);
   if (is_shard(file.bytes())) return fmt::format("token shard, {} tokens", Shard(path).tokens().size());
@@ -105,7 +110,7 @@ std::string describe_file(const fs::path& path) {
   }
   const std::string_view text = file.text();
   if (text.empty()) return "an empty file";
-  if (text.substr(0, 8192).find('\0') != std::string_view::npos) return "not a file of ours";
+  if (text.substr(0, 8192).find('\0') != std::string_view::npos) return "data of no kind that ink knows";
   return fmt::format("text, {} bytes, {} lines", text.size(), std::count(text.begin(), text.end(), '\n'));
 }
 
