@@ -27,6 +27,9 @@ if(INK_SANITIZE)
   target_link_options(ink_flags INTERFACE $<BUILD_INTERFACE:-fsanitize=${INK_SANITIZE}>)
   if(INK_SANITIZE MATCHES address)
     list(APPEND INK_COMPILE_OPTIONS -DINK_ASAN)
+    # For code that runs on fibers: they would get a second stack each, to find uses after a return, at every start.
+    set(INK_FIBER_OPTIONS
+      $<IF:$<CXX_COMPILER_ID:GNU>,--param=asan-use-after-return=0,-fsanitize-address-use-after-return=never>)
   endif()
 endif()
 if(INK_FUZZ)

@@ -9,8 +9,8 @@ else()
 endif()
 add_library(ink_metal_stub STATIC metal_stub/kernels_bf16.cc metal_stub/kernels_f32.cc metal_stub/stub.cc)
 target_link_libraries(ink_metal_stub PUBLIC ${metal_logic} ink_gpu)
-target_compile_options(ink_metal_stub PRIVATE $<$<CONFIG:Debug>:-O1>)  # as the emulator's
-ink_test(metal_test SOURCES metal_test.cc ops_cases.cc DEPS ink_metal_stub ink_ref)
+target_compile_options(ink_metal_stub PRIVATE $<$<CONFIG:Debug>:-O1> ${INK_FIBER_OPTIONS})  # as the emulator's
+ink_test(metal_test SOURCES metal_test.cc ops_cases.cc DEPS ink_metal_stub ink_format ink_infer ink_ops ink_ref)
 
 set(text ${CMAKE_CURRENT_BINARY_DIR}/kernels.metal)
 ink_metal_source(${text})
