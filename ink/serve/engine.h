@@ -20,12 +20,12 @@ namespace ink {
 
 // What is served: replaced as a whole by a reload.
 struct ServedModel {
+  std::shared_ptr<void> owner;  // of pool and Ops; before the model, which it outlives
+  ThreadPool* pool = nullptr;   // of the model's Ops, for sampling
   LoadedModel loaded;
   std::string name;
-  int64_t created = 0;          // seconds since 1970
-  ThreadPool* pool = nullptr;   // of the model's Ops, for sampling
-  std::shared_ptr<void> owner;  // of pool and Ops
-  int64_t number = 0;           // set by the engine: which one it is
+  int64_t created = 0;  // seconds since 1970
+  int64_t number = 0;   // set by the engine: which one it is
 
   int64_t context() const { return loaded.model->options().context; }
   // The ids that are drawn and may be in a prompt: a tokenizer may have fewer than the model.

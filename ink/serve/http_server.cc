@@ -255,7 +255,11 @@ bool HttpServer::Impl::process_and_close_socket(socket_t socket) {
   HttpStream stream(connection);
   while (connection.wait_for_request(draining)) {
     bool closed = false;
-    const bool ok = serve_request(stream, draining, closed);
+    bool ok = false;
+    try {
+      ok = serve_request(stream, draining, closed);
+    } catch (const std::exception&) {  // no memory: this client's misfortune, not everybody's
+    }
     {
       const std::lock_guard lock(mutex);
       if (std::exchange(self.counted, false)) --requests;
@@ -310,11 +314,13 @@ bool HttpServer::Impl::check(const httplib::Request& request, httplib::Response&
   if (!error && path == routes.end()) error = HttpError(404, "there is nothing at this path", "", "not_found");
   if (!error && preflight_wanted) return preflight(converted, methods, response), false;
   if (!error && !known()) error = HttpError(405, "this path takes " + methods, "", "method_not_allowed");
-  if (!error && draining) error = HttpError(503, "the server is shutting down", "", "shutting_down");
   if (!error) {
     const std::lock_guard lock(mutex);
-    if (!std::exchange(self.counted, true)) ++requests;
-    return true;
+    if (!draining) {  // looked at here, or stop() might not wait for this request
+      if (!std::exchange(self.counted, true)) ++requests;
+      return true;
+    }
+    error = HttpError(503, "the server is shutting down", "", "shutting_down");
   }
   self.close = true;
   answer(converted, error_response(*error), response);
