@@ -38,10 +38,11 @@ export class Dashboard {
 
   listen() {
     const smoothing = byId("smoothing"), log = byId("log-scale");
-    smoothing.value = remembered("smoothing", 0.6);
+    smoothing.value = remembered("smoothing", smoothing.value);
     log.checked = remembered("log-scale", false) === true;
     const changed = () => {
-      byId("smoothing-value").value = Number(smoothing.value).toFixed(2);
+      byId("smoothing-value").value = this.smoothing().toFixed(3);
+      smoothing.setAttribute("aria-valuetext", this.smoothing().toFixed(3));
       remember("smoothing", Number(smoothing.value));
       remember("log-scale", log.checked);
       this.draw();
@@ -113,8 +114,13 @@ export class Dashboard {
     }
   }
 
+  // The average's weight; as far along the slider as it has nines.
+  smoothing() {
+    return 1 - 10 ** -Number(byId("smoothing").value);
+  }
+
   draw() {
-    const weight = Number(byId("smoothing").value), log = byId("log-scale").checked;
+    const weight = this.smoothing(), log = byId("log-scale").checked;
     for (const chart of this.charts) {
       const lines = [];
       for (const run of this.visibleRuns()) {
