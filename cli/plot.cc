@@ -2,6 +2,7 @@
 #include "ink/plot/plot.h"
 
 #include <CLI/CLI.hpp>
+#include <cmath>
 #include <limits>
 #include <memory>
 #include <string>
@@ -54,11 +55,12 @@ void add_plot_command(CLI::App& app) {
       ->capture_default_str();
   command.add_flag("--log", c->logarithmic, "Logarithmic axes for loss and gradient norm");
   const auto step = [&](const char* name, int64_t& value, const char* text) {
-    require_number<int64_t>(command.add_option(name, value, text))->check(CLI::NonNegativeNumber);
+    require_number<int64_t>(command.add_option(name, value, text))->check(CLI::Range(int64_t{0}, int64_t{1} << 53));
   };
   step("--first", c->plot.first, "First step shown");
   step("--last", c->plot.last, "Last step shown");
   command.callback([c] {
+    if (std::isnan(c->plot.smoothing)) throw UsageError("--smoothing nan: must be from 0 to 0.9999");
     if (c->plot.first > c->plot.last) throw UsageError("--first is beyond --last");
     run_plot(*c);
   });

@@ -48,6 +48,27 @@ bool is_loopback(const std::string& address) {
   return address == "::1";
 }
 
+// Names that no request could ever have would be ignored without a word.
+void check_names(const HttpOptions& http) {
+  const auto odd = [](std::string_view text, std::string_view signs) {
+    return text.empty() || !std::ranges::all_of(text, [&](char c) {
+             return c > ' ' && c <= '~' && signs.find(c) == std::string_view::npos && !(c >= 'A' && c <= 'Z');
+           });
+  };
+  for (const std::string& origin : http.origins) {
+    const size_t scheme = origin.find("://");
+    if (scheme == std::string::npos || scheme == 0 || odd(std::string_view(origin).substr(scheme + 3), "/*?#@,")) {
+      throw UsageError(
+          fmt::format("--allow-origin {}: must be as https://example.org, in small letters, without a path", origin));
+    }
+  }
+  for (const std::string& host : http.hosts) {
+    if (odd(host, "/*?#@,:")) {
+      throw UsageError(fmt::format("--allow-host {}: must be a name as box.example, without a port", host));
+    }
+  }
+}
+
 void check_access(ServeCommand& s) {
   in6_addr bytes = {};
   const std::string& address = s.http.address;
@@ -126,6 +147,7 @@ void say(std::string_view text) {
 
 void run_serve(ServeCommand s) {
   check_access(s);
+  check_names(s.http);
   if (s.model.empty() && s.runs.empty()) throw UsageError("nothing to serve: give --model, --run, or both");
   for (const std::string& run : s.runs) check(fs::is_directory(run), "{}: no such run folder", run);
   s.name = name_of(s);

@@ -38,6 +38,8 @@ TEST_F(CliPage, PlotSaysWhatIsWrong) {
   fails(1, {"plot", "a", "--first", "5"}, {"no values"});
   fails(2, {"plot", "a", "--first", "5", "--last", "4"}, {"--first"});
   fails(2, {"plot", "a", "--smoothing", "1"}, {"--smoothing"});
+  fails(2, {"plot", "a", "--smoothing", "nan"}, {"--smoothing"});
+  fails(2, {"plot", "a", "--first", "-1"}, {"--first"});
   fails(1, {"plot", "a", "--out", "absent/x.svg"}, {"x.svg"});
   EXPECT_FALSE(fs::exists(dir_ / "plot.svg"));
 }

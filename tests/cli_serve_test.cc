@@ -122,6 +122,19 @@ TEST_F(CliServe, AnOpenAddressNeedsAKey) {
   EXPECT_EQ(ask(port_, "GET", "/v1/models", "", {"Authorization: Bearer sesame"}).status, 200);
 }
 
+TEST_F(CliServe, NamesThatNoRequestCanHaveAreRefused) {
+  for (const char* origin : {"*", "null", "", "example.org", "https://", "https://example.org/",
+                             "https://*.example.org", "https://Example.org", "https://a.example,https://b.example"}) {
+    fails(2, {"serve", "--model", "model", "--allow-origin", origin}, {"--allow-origin"});
+  }
+  for (const char* host : {"*", "", "box.example:8080", "http://box.example", "box.example/", "Box.example"}) {
+    fails(2, {"serve", "--model", "model", "--allow-host", host}, {"--allow-host"});
+  }
+  serve({"--allow-origin", "https://a.example:8443", "--allow-origin", "http://localhost:3000", "--allow-host",
+         "box.example"});
+  EXPECT_EQ(ask(port_, "GET", "/v1/models", "", {"Origin: http://localhost:3000"}).status, 200);
+}
+
 // Every block of shell that docs/api.md has, with its server's address.
 TEST_F(CliServe, TheExamplesOfTheDocsWork) {
   const std::string docs = read_file(fs::path(INK_SOURCE_DIR) / "docs" / "api.md");
