@@ -36,6 +36,25 @@ TEST(ServeFields, HaveDefaults) {
   EXPECT_FALSE(r.echo || r.stream || r.ignore_eos || r.include_usage || r.return_token_ids);
 }
 
+TEST(ServeFields, AreNarrowerThanWhatASamplerTakes) {
+  for (const char* name : {"temperature", "top_k", "top_p", "min_p", "repetition_penalty", "presence_penalty",
+                           "frequency_penalty", "logit_bias"}) {
+    int taken = 0;
+    for (const char* value : {"-1e300", "-100", "-2", "-1", "-0.0", "0", "1e-300", "1e-10", "0.01", "0.5", "1", "2",
+                              "100", "2147483647", "1e300", R"({"0": 100, "1": -100})"}) {
+      SCOPED_TRACE(fmt::format("{}: {}", name, value));
+      try {
+        const CompletionRequest r = parse(fmt::format(R"({{"{}": {}}})", name, value));
+        ++taken;
+        EXPECT_NO_THROW(Sampler(r.sampler, 256)) << "its errors speak of the command line";
+      } catch (const HttpError& error) {
+        EXPECT_EQ(error.param(), name);
+      }
+    }
+    EXPECT_GE(taken, 1) << name;
+  }
+}
+
 TEST(ServeFields, AreAllRead) {
   const CompletionRequest r = parse(R"({"model": "tiny", "prompt": "ab", "n": 2, "best_of": 2, "max_tokens": 7,
     "temperature": 0.5, "top_k": 4, "top_p": 0.9, "min_p": 0.1, "repetition_penalty": 1.2, "presence_penalty": -0.5,
