@@ -20,7 +20,8 @@ double nice_step(double least) {
 
 void add_linear_ticks(Axis& axis, int count) {
   const double step = nice_step((axis.high - axis.low) / count);
-  const double first = std::ceil(axis.low / step - 1e-9), last = std::floor(axis.high / step + 1e-9);
+  constexpr double kSlack = 1e-5;  // of a step: the ends are floats, and 0.01f is below 0.01
+  const double first = std::ceil(axis.low / step - kSlack), last = std::floor(axis.high / step + kSlack);
   for (double i = first; i <= last; ++i) axis.ticks.push_back(i == 0 ? 0 : i * step);
 }
 

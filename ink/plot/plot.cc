@@ -72,7 +72,8 @@ std::vector<Line> lines_of(std::span<const RunLog> runs, const Panel& panel, con
     const bool validation = metric == Metric::val_loss;
     const int64_t size = bucket_size(raw.size(), kBuckets);
     Line line = {.run = run, .validation = validation, .raw = thin_out(raw, size), .thinned = size > 1};
-    if (options.smoothing > 0 && !validation) {
+    // A schedule has no noise, and validation too few points.
+    if (options.smoothing > 0 && !validation && metric != Metric::lr) {
       line.smooth = thin_out(within(smoothed, options.first, options.last), size);
     }
     lines.push_back(std::move(line));
