@@ -97,6 +97,8 @@ inline void add_sampler_options(CLI::App& command, SamplerOptions& options) {
   add("--top-p", options.top_p, "Only the most likely tokens that reach this probability; 1: all");
   add("--min-p", options.min_p, "Only tokens at least this fraction as likely as the likeliest; 0: all");
   add("--repetition-penalty", options.repetition_penalty, "Above 1: what came before becomes less likely");
+  add("--presence-penalty", options.presence_penalty, "Off the logits of tokens that were generated before");
+  add("--frequency-penalty", options.frequency_penalty, "The same, as often as they were");
 }
 
 }  // namespace ink

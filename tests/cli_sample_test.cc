@@ -90,6 +90,10 @@ TEST_F(CliSample, EverySamplerOptionIsHeard) {
   const std::string greedy = ok(words + Words{"--temperature", "0"});
   EXPECT_EQ(ok(words + Words{"--min-p", "1"}), greedy);
   EXPECT_NE(ok(words + Words{"--temperature", "0", "--repetition-penalty", "1000"}), greedy);
+  for (const char* penalty : {"--presence-penalty", "--frequency-penalty"}) {
+    EXPECT_NE(ok(words + Words{"--temperature", "0", penalty, "1000"}), greedy);
+    fails(2, words + Words{penalty, "inf"}, {penalty});
+  }
   EXPECT_NE(ok(words + Words{"--temperature", "0", "--context", "3"}), greedy);
   fails(2, words + Words{"--min-p", "2"}, {"--min-p"});
   fails(2, words + Words{"--repetition-penalty", "0"}, {"--repetition-penalty"});

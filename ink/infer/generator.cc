@@ -45,10 +45,11 @@ int64_t generate(Gpt2Inference& model, const GenerateOptions& options, int32_t e
   std::vector<float> logits(static_cast<size_t>(vocab));
   const std::span<const float> known = std::span(logits).first(static_cast<size_t>(drawn));
   Window window(model);
+  const size_t prompt = ids.size();
   int64_t added = 0;
   while (added < options.max_tokens) {
     window.advance(ids, logits);
-    GeneratedToken next = {.id = sampler.next(known, ids), .logprobs = {}};
+    GeneratedToken next = {.id = sampler.next(known, ids, prompt), .logprobs = {}};
     if (options.stop_at_end_of_text && next.id == end_of_text) break;
     if (options.logprobs >= 0) next.logprobs = logprobs(known, next.id, options.logprobs);
     ids.push_back(next.id);

@@ -24,8 +24,11 @@ void SamplerOptions::validate() const {
   if (!(repetition_penalty > 0) || std::isinf(repetition_penalty)) {
     throw UsageError(fmt::format("--repetition-penalty {}: must be above 0; 1 is none", repetition_penalty));
   }
-  for (const float penalty : {presence_penalty, frequency_penalty}) {
-    if (!std::isfinite(penalty)) throw UsageError(fmt::format("penalty {}: must be a number", penalty));
+  if (!std::isfinite(presence_penalty)) {
+    throw UsageError(fmt::format("--presence-penalty {}: must be a finite number", presence_penalty));
+  }
+  if (!std::isfinite(frequency_penalty)) {
+    throw UsageError(fmt::format("--frequency-penalty {}: must be a finite number", frequency_penalty));
   }
   for (const auto& [id, bias] : logit_bias) {
     if (std::isnan(bias) || bias == -kNever) throw UsageError(fmt::format("--logit-bias {}={}: no number", id, bias));
