@@ -65,5 +65,26 @@ TEST(GpuGemm, ALibraryWithoutEpiloguesGetsTheRestByKernels) {
   EXPECT_GT(products, cases / 3 / 2) << "the library was not asked for bare products";
 }
 
+// x³ and x² overflow long before x does; the slope is 0 or 1 there.
+TEST(GpuGemm, GelusSlopeIsFiniteWhereverItsArgumentIs) {
+  const Case c{.name = "slopes",
+               .args = {{.name = "a", .shape = {9, 1}},
+                        {.name = "b", .shape = {1, 7}},
+                        {.name = "dgelu_in", .shape = {9, 7}, .scale = 1e30f},
+                        {.name = "out", .shape = {9, 7}, .role = Role::output}},
+               .run = [](Ops& ops, const Arguments& t) {
+                 ops.gemm({.a = t["a"], .b = t["b"], .out = t["out"], .dgelu_in = t["dgelu_in"]});
+               }};
+  RefOps ref(DType::f32);
+  gpu::GpuOps ops(emu::make_emu_gpu(), DType::f32);
+  Arguments expected(c, 0), got(c, 0);
+  c.run(ref, expected);
+  got.upload(ops);
+  c.run(ops, got);
+  got.download(ops);
+  const std::span<float> g = got["out"].span<float>(), e = expected["out"].span<float>();
+  for (size_t i = 0; i < g.size(); ++i) EXPECT_FLOAT_EQ(g[i], e[i]) << i;
+}
+
 }  // namespace
 }  // namespace ink

@@ -172,6 +172,7 @@ TEST_P(GpuOpsTest, Optimizers) { optimizer_cases(check_two_of(3)); }
 TEST_P(GpuOpsTest, Gelu) {
   gelu_cases([this](const Case& c) { check(c); });
 }
+TEST_P(GpuOpsTest, Cast) { cast_cases(check_two_of(7)); }
 TEST_P(GpuOpsTest, SumSquares) {
   sum_squares_cases([this](const Case& c) { check(c); });
 }

@@ -11,10 +11,10 @@ FUNCTION float gelu_of(float x) {
   return 0.5f * x * (1 + tanh(inner));
 }
 
-// Its derivative.
+// Its derivative. Where x² would overflow it is to be multiplied by 1 - t², which is 0 there.
 FUNCTION float gelu_slope(float x) {
-  const float t = tanh(0.7978845608028654f * (x + 0.044715f * x * x * x));
-  return 0.5f * (1 + t) + 0.5f * x * (1 - t * t) * 0.7978845608028654f * (1 + 3 * 0.044715f * x * x);
+  const float t = tanh(0.7978845608028654f * (x + 0.044715f * x * x * x)), square = min(x * x, 1e30f);
+  return 0.5f * (1 + t) + 0.5f * x * (1 - t * t) * 0.7978845608028654f * (1 + 3 * 0.044715f * square);
 }
 
 KERNEL(gelu, GLOBAL(real) out, GLOBAL(const real) in, ARGS(GeluArgs) a) {
