@@ -52,9 +52,11 @@ class GpuOps final : public Ops {
   void wait() override { gpu_->wait(); }
 
  private:
-  // Launches the build of the kernel for real; args is its struct of args.h.
+  // Launches the build of the kernel for real; args is its struct of args.h. A grid of 0 is that of tensors without
+  // elements: nothing is to be done.
   template <class Args>
   void launch(Kernel kernel, DType real, Grid grid, std::initializer_list<Tensor> buffers, const Args& args) {
+    if (grid.x == 0) return;
     gpu_->launch({.kernel = kernel,
                   .real = real,
                   .grid = grid,
