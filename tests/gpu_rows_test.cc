@@ -113,6 +113,38 @@ TEST_P(GpuRowsTest, EmbedBackwardAddsManyRowsToOneToken) {
   for (int64_t i = C; i < 2 * C; ++i) ASSERT_EQ(dwte[1][i], before[i]);  // a token that is not there
 }
 
+// Rows of many tiles, and no whole number of them, sorted by merges: the sums of a token are in the rows' order.
+TEST_P(GpuRowsTest, EmbedBackwardSortsRowsOfManyTiles) {
+  const int64_t rows = 1400, C = 4, vocab = 50;
+  std::mt19937 generator(9);
+  std::vector<int32_t> tokens(rows);
+  for (int32_t& token : tokens) token = static_cast<int32_t>(generator() % (vocab - 3));
+  const std::vector<float> dout = as_stored(random(rows * C, 5)), before = random(vocab * C, 6);
+  std::vector<std::vector<float>> dwte;
+  gpu::GpuOps shuffled(emu::make_emu_gpu(emu::Order::shuffled), DType::f32);
+  for (Ops* ops : {static_cast<Ops*>(&ref_), static_cast<Ops*>(&emu_), static_cast<Ops*>(&shuffled)}) {
+    const OnDevice out(*ops, ops == &ref_ ? DType::f32 : real(), {2, rows / 2, C}, dout),
+        ids(*ops, {2, rows / 2}, tokens);
+    const OnDevice wte(*ops, DType::f32, {vocab, C}, before), wpe(*ops, DType::f32, {rows / 2, C});
+    ops->embed_backward({.dwte = wte, .dwpe = wpe, .dout = out, .tokens = ids});
+    dwte.push_back(wte.floats());
+  }
+  for (int64_t i = 0; i < vocab * C; ++i) ASSERT_NEAR(dwte[1][i], dwte[0][i], 1e-4) << i;
+  EXPECT_EQ(dwte[1], dwte[2]) << "other bits in another order: a race";
+}
+
+// Nothing to do is no error, as on every device.
+TEST_P(GpuRowsTest, TensorsWithoutElementsAreLeftAlone) {
+  const OnDevice real0(emu_, real(), {0}), f32(emu_, DType::f32, {0});
+  emu_.gelu({.out = real0, .in = real0});
+  emu_.cast({.out = real0, .in = f32});
+  emu_.fill(f32, 1);
+  emu_.adamw({.param = f32, .grad = f32, .m = f32, .v = f32, .lr = 1});
+  emu_.sgd({.param = f32, .grad = f32, .m = f32, .lr = 1});
+  EXPECT_EQ(emu_.sum_squares(real0), 0);
+  EXPECT_TRUE(emu_.all_finite(real0));
+}
+
 // What is not kept from the forward pass comes back bit for bit.
 TEST_P(GpuRowsTest, AddLayerNormBackwardGivesTheOutputAgain) {
   for (const int64_t C : {132, 133}) {

@@ -83,6 +83,11 @@ struct EmbedBackwardArgs {
   int aligned;
 };
 
+struct SortTokensArgs {
+  int rows;
+  int run;  // rows that are sorted already
+};
+
 // has_in: of the forward pass; of the backward one, dresidual. has_sum, has_out: of the one that has them.
 struct LayerNormArgs {
   int rows, cols;

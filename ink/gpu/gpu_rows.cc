@@ -1,6 +1,7 @@
 // Embeddings and layer norms: operations row by row, and the sums over rows that their parameters' gradients are.
 #include <algorithm>
 #include <cassert>
+#include <utility>
 
 #include "ink/gpu/gpu_ops.h"
 #include "ink/ops/check_args.h"
@@ -43,10 +44,17 @@ void GpuOps::embed_backward(const EmbedBackward& a) {
       .rows = to_int(rows), .time = to_int(time), .cols = to_int(cols), .aligned = aligned(cols, {a.dwpe, a.dout})};
   launch(Kernel::embed_backward_positions, real, grid_for(Kernel::embed_backward_positions, time * kSimd),
          {a.dwpe, a.dout}, args);
-  const Tensor sorted = scratch(Scratch::partial, DType::i32, 2 * rows);
-  const Tensor order(sorted.data, DType::i32, {rows});
-  const Tensor count(sorted.data + order.bytes(), DType::i32, {rows});
-  launch(Kernel::sort_tokens, real, grid_for(Kernel::sort_tokens, rows), {order, count, a.tokens}, args);
+  const Tensor memory = scratch(Scratch::partial, DType::i32, 2 * rows);
+  Tensor order(memory.data, DType::i32, {rows}), other(memory.data + order.bytes(), DType::i32, {rows});
+  SortTokensArgs sort = {.rows = args.rows, .run = threads_of(Kernel::sort_tokens)};
+  launch(Kernel::sort_tokens, real, grid_for(Kernel::sort_tokens, rows), {order, a.tokens}, sort);
+  for (int64_t run = sort.run; run < rows; run *= 2) {
+    sort.run = to_int(run);
+    launch(Kernel::merge_tokens, real, grid_for(Kernel::merge_tokens, rows), {other, order, a.tokens}, sort);
+    std::swap(order, other);
+  }
+  const Tensor& count = other;
+  launch(Kernel::count_tokens, real, grid_for(Kernel::count_tokens, rows), {count, order, a.tokens}, sort);
   launch(Kernel::embed_backward_tokens, real, {.x = to_int(rows), .y = blocks_of_columns(cols)},
          {a.dwte, a.dout, a.tokens, order, count}, args);
 }

@@ -60,32 +60,51 @@ KERNEL(embed_backward_positions, GLOBAL(float) dwpe, GLOBAL(const real) dout, AR
   }
 }
 
-// Rows by their tokens, those of one token in their order: row n goes to the place of as many rows as have a smaller
-// token, or the same one earlier. order[place] = n; count[place] = the rows of its token, for the first of them, else
-// 0. Every row is compared to all others. Of 64 thousand rows that is the work of one product of 2048³, and a sort that
-// does less needs a dozen launches.
-KERNEL(sort_tokens, GLOBAL(int) order, GLOBAL(int) count, GLOBAL(const int) tokens, ARGS(EmbedBackwardArgs) a) {
-  SHARED_ARRAY(int, others, sort_tokens_threads);
-  const int row = BLOCK_X * sort_tokens_threads + THREAD;
-  const int token = row < a.rows ? tokens[row] : -1;
-  int less = 0, before = 0, same = 0;
-  for (int begin = 0; begin < a.rows; begin += sort_tokens_threads) {
-    const int other = begin + THREAD;
-    others[THREAD] = other < a.rows ? tokens[other] : 0x7fffffff;  // of nobody, larger than all
-    BARRIER();
-    for (int i = 0; i < sort_tokens_threads; ++i) {
-      less += others[i] < token ? 1 : 0;
-      same += others[i] == token ? 1 : 0;
+// order = the rows by their tokens, those of one token in their order: first within tiles of sort_tokens_threads rows,
+// where a row goes to the place of as many as come before it. merge_tokens joins the tiles.
+KERNEL(sort_tokens, GLOBAL(int) order, GLOBAL(const int) tokens, ARGS(SortTokensArgs) a) {
+  SHARED_ARRAY(int, tile, sort_tokens_threads);
+  const int begin = BLOCK_X * sort_tokens_threads, rows = min(sort_tokens_threads, a.rows - begin);
+  const int token = THREAD < rows ? tokens[begin + THREAD] : 0;
+  tile[THREAD] = token;
+  BARRIER();
+  if (THREAD >= rows) return;
+  int before = 0;
+  for (int i = 0; i < rows; ++i) before += tile[i] < token || (tile[i] == token && i < THREAD) ? 1 : 0;
+  order[begin + before] = begin + THREAD;
+}
+
+// How many of order[begin, end), which is sorted, have a token below one.
+FUNCTION int rows_below(GLOBAL(const int) order, GLOBAL(const int) tokens, int begin, int end, int token) {
+  int low = begin, high = end;
+  while (low < high) {
+    const int middle = low + (high - low) / 2;
+    if (tokens[order[middle]] < token) {
+      low = middle + 1;
+    } else {
+      high = middle;
     }
-    if (begin + sort_tokens_threads <= BLOCK_X * sort_tokens_threads) before = same;
-    if (begin == BLOCK_X * sort_tokens_threads) {
-      for (int i = 0; i < THREAD; ++i) before += others[i] == token ? 1 : 0;
-    }
-    BARRIER();
   }
-  if (row >= a.rows) return;
-  order[less + before] = row;
-  count[less + before] = before == 0 ? same : 0;
+  return low - begin;
+}
+
+// Joins sorted runs of `run` rows each, two by two: a row moves by as many of the other run as come before it, which of
+// the same token those of the left run do.
+KERNEL(merge_tokens, GLOBAL(int) out, GLOBAL(const int) order, GLOBAL(const int) tokens, ARGS(SortTokensArgs) a) {
+  const int i = BLOCK_X * merge_tokens_threads + THREAD;
+  if (i >= a.rows) return;
+  const int row = order[i], token = tokens[row], right = i / a.run % 2;
+  const int begin = min(a.rows, (i / a.run + 1 - 2 * right) * a.run), end = begin + min(a.run, a.rows - begin);
+  out[i - right * a.run + rows_below(order, tokens, begin, end, token + right)] = row;
+}
+
+// count[place] = the rows of its token, for the first of them, else 0.
+KERNEL(count_tokens, GLOBAL(int) count, GLOBAL(const int) order, GLOBAL(const int) tokens, ARGS(SortTokensArgs) a) {
+  const int i = BLOCK_X * count_tokens_threads + THREAD;
+  if (i >= a.rows) return;
+  const int token = tokens[order[i]];
+  const bool first = i == 0 || tokens[order[i - 1]] != token;
+  count[i] = first ? rows_below(order, tokens, i, a.rows, token + 1) : 0;
 }
 
 // dwte[token] += the rows of dout that have it. A block has 128 columns (BLOCK_Y) of a token, if BLOCK_X is the place
