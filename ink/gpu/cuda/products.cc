@@ -6,6 +6,7 @@
 
 #include "ink/gpu/cuda/check_cuda.h"
 #include "ink/gpu/cuda/helpers.h"
+#include "ink/gpu/gpu.h"
 #include "ink/ops/check_args.h"
 
 namespace ink::cuda {
@@ -111,6 +112,9 @@ bool Products::gemm(const Gemm& g, DType products) {
   const DType in = products == DType::bf16 ? DType::bf16 : g.a.dtype;
   if (products != DType::bf16 && g.a.dtype != g.b.dtype) return false;
   if (in == DType::f32 && g.out.dtype != DType::f32) return false;
+  // To round all weights for a few rows is several times the product's work; our kernel rounds what it reads.
+  if (g.b.dtype != in && dims_of(g).m <= gpu::kFewRows && !g.trans_a && g.trans_b && !g.accumulate && !g.dgelu_in)
+    return false;
   const std::optional<cublasLtEpilogue_t> epilogue = epilogue_of(g);
   if (!epilogue) return false;
 

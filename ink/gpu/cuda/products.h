@@ -28,6 +28,7 @@ class Products {
   // Puts the product on the stream; false, and nothing is done, if the library has none like it in one go. That is so
   // - for operands that are not both f32 or both bf16, and for weights of inference other than these,
   // - for GELU and its gradient into f32: what the library computes there is made for 16 bits,
+  // - for a few rows with weights that would have to be rounded,
   // - where an epilogue's tensors lie at addresses, or have rows, that are no multiple of 16 bytes.
   // f32 operands are multiplied as f32, never as TF32; with bf16 as products they are rounded first. Sums are f32.
   bool gemm(const Gemm& a, DType products);
