@@ -163,6 +163,9 @@ void CudaGpu::launch(const gpu::Launch& a) {
   std::array<void*, kMostBuffers> pointers{};
   std::array<void*, kMostBuffers + 1> arguments{};
   for (size_t i = 0; i < kernel.buffers; ++i) {
+    check(!a.buffers[i] || kernel.takes(i, a.buffers[i].dtype),
+          "kernel {}: buffer {} holds {}, which is not what the kernel takes", name, i,
+          ink::name_of(a.buffers[i].dtype));
     pointers[i] = a.buffers[i].data;
     arguments[i] = &pointers[i];
   }

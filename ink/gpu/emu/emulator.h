@@ -16,6 +16,7 @@
 #include "ink/base/dtype.h"
 #include "ink/gpu/dialect.h"
 #include "ink/gpu/gpu.h"
+#include "ink/gpu/holds.h"
 #include "ink/tensor/tensor.h"
 
 namespace ink::emu {
@@ -47,20 +48,6 @@ class Emulator {
   std::unique_ptr<Impl> impl_;
 };
 
-// What kind of elements a tensor must have for a parameter Pointer<T>.
-template <class T>
-constexpr bool holds(DType dtype) {
-  using U = std::remove_const_t<T>;
-  if constexpr (std::is_same_v<U, float>) return dtype == DType::f32;
-  if constexpr (std::is_same_v<U, int>) return dtype == DType::i32;
-  if constexpr (std::is_same_v<U, gpu::bf16>) return dtype == DType::bf16;
-  if constexpr (std::is_same_v<U, gpu::f16>) return dtype == DType::f16;
-  // 16 bits of whatever is made of such.
-  if constexpr (std::is_same_v<U, gpu::ushort>)
-    return block_bytes(dtype) % 2 == 0 && dtype != DType::f32 && dtype != DType::i32;
-  return sizeof(U) == 1;  // bytes of anything
-}
-
 template <class P>
 struct Pointee;
 template <class T>
@@ -73,7 +60,7 @@ P pointer_to(const char* kernel, std::span<const Tensor> buffers, size_t i) {
   using T = typename Pointee<P>::Type;
   const Tensor& t = buffers[i];
   if (!t) return P(nullptr, 0, static_cast<int>(i));
-  check(holds<T>(t.dtype), "kernel {}: buffer {} holds {}, which is not what the kernel takes", kernel, i,
+  check(gpu::holds<T>(t.dtype), "kernel {}: buffer {} holds {}, which is not what the kernel takes", kernel, i,
         name_of(t.dtype));
   return P(reinterpret_cast<T*>(t.data), static_cast<int64_t>(t.bytes() / sizeof(T)), static_cast<int>(i));
 }
