@@ -158,6 +158,12 @@ id<MTLLibrary> MetalCalls::library(DType real) {
   MTLCompileOptions* options = [MTLCompileOptions new];
   options.languageVersion = MTLLanguageVersion3_0;
   options.fastMathEnabled = NO;
+  // From macOS 15 on two others replace it, and functions are the fast ones unless asked otherwise. By name: headers of
+  // earlier systems do not have them.
+  if ([options respondsToSelector:NSSelectorFromString(@"setMathFloatingPointFunctions:")]) {
+    [options setValue:@0 forKey:@"mathMode"];                    // MTLMathModeSafe
+    [options setValue:@1 forKey:@"mathFloatingPointFunctions"];  // MTLMathFloatingPointFunctionsPrecise
+  }
   if (real == DType::bf16) options.preprocessorMacros = @{@"INK_REAL_BF16" : @1};
   NSError* error = nil;
   library = [device_ newLibraryWithSource:string_of(assets::metal_source()) options:options error:&error];
