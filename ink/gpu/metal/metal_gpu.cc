@@ -30,6 +30,14 @@ bool is_aligned(const void* p, uintptr_t to) { return reinterpret_cast<uintptr_t
 // Whether rows can be read by four elements.
 int by_four(const Tensor& t) { return t.cols() % 4 == 0 && is_aligned(t.data, 4 * bytes_of(t.dtype, 1)) ? 1 : 0; }
 
+// Metal Performance Shaders keep byte offsets in 32 bits: where (m + 2 k) · n elements are 2 GiB, a band of the result
+// is NaN, on the M1 and M2 at least (JuliaGPU/Metal.jl, issue 381). The same of an operand is not known to be better.
+bool is_too_large(const Gemm& a) {
+  const auto [m, n, k] = dims_of(a);
+  const auto reaches = [](int64_t rows, int64_t cols) { return cols > (INT32_MAX / int64_t{sizeof(float)}) / rows; };
+  return reaches(m + 2 * k, n) || reaches(m, k) || reaches(n, k);
+}
+
 class MetalGpu final : public gpu::Gpu {
  public:
   explicit MetalGpu(std::unique_ptr<Calls> calls)
@@ -143,7 +151,7 @@ const Pipeline& MetalGpu::pipeline_of(std::string_view kernel, DType real, int t
 
 bool MetalGpu::gemm(const Gemm& a, DType products) {
   if (a.a.dtype != a.b.dtype || (dims_of(a).m <= gpu::kFewRows && !a.trans_a)) return false;
-  if (a.a.dtype == DType::f32 && products == DType::f32) return multiply(a);
+  if (a.a.dtype == DType::f32 && products == DType::f32 && !is_too_large(a)) return multiply(a);
   return (a.a.dtype == DType::f32 || a.a.dtype == DType::bf16) && matmul(a, products);
 }
 
