@@ -15,9 +15,11 @@
 
 namespace ink {
 
+size_t page_size() { return static_cast<size_t>(::sysconf(_SC_PAGE_SIZE)); }
+
 size_t physical_memory() {
   const auto pages = static_cast<size_t>(::sysconf(_SC_PHYS_PAGES));
-  size_t bytes = pages * static_cast<size_t>(::sysconf(_SC_PAGE_SIZE));
+  size_t bytes = pages * page_size();
   for (const char* path : {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
     size_t limit = 0;
     if (std::ifstream file(path); file >> limit && limit > 0) bytes = std::min(bytes, limit);

@@ -10,6 +10,8 @@ namespace ink {
 // Bytes of memory that a new process may use: physical memory, or the control group's limit where it is lower.
 size_t physical_memory();
 
+size_t page_size();  // bytes of a page of memory: what maps begin at multiples of
+
 int hardware_threads();
 
 // The most bytes of memory that this process has had in use at once, so far.

@@ -90,6 +90,9 @@ class CallOps : public Ops {
 
   std::unique_ptr<Buffer> allocate(size_t bytes) override { return inner_.allocate(bytes); }
   size_t memory() const override { return inner_.memory(); }
+  std::unique_ptr<Buffer> wrap(std::span<const std::byte> pages, std::shared_ptr<const void> owner) override {
+    return inner_.wrap(pages, std::move(owner));
+  }
   void upload(const Tensor& to, const void* from) override { inner_.upload(to, from); }
   void download(void* to, const Tensor& from) override { inner_.download(to, from); }
 

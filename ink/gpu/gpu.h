@@ -53,6 +53,11 @@ class Gpu {
   virtual size_t memory() const = 0;            // bytes in all
 
   virtual std::unique_ptr<Buffer> allocate(size_t bytes) = 0;  // zeroed, aligned to 256
+  // As Ops::wrap.
+  virtual std::unique_ptr<Buffer> wrap(std::span<const std::byte> pages, std::shared_ptr<const void> owner) {
+    (void)pages, (void)owner;
+    return nullptr;
+  }
   // Host memory may be used again as soon as upload returns. download waits for all that was asked before.
   virtual void upload(void* to, const void* from, size_t bytes) = 0;
   virtual void download(void* to, const void* from, size_t bytes) = 0;

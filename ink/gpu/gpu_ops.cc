@@ -21,6 +21,9 @@ Bandwidth GpuOps::peak_bandwidth() { return gpu_->peak_bandwidth(); }
 
 std::unique_ptr<Buffer> GpuOps::allocate(size_t bytes) { return gpu_->allocate(bytes); }
 size_t GpuOps::memory() const { return gpu_->memory(); }
+std::unique_ptr<Buffer> GpuOps::wrap(std::span<const std::byte> pages, std::shared_ptr<const void> owner) {
+  return gpu_->wrap(pages, std::move(owner));
+}
 
 void GpuOps::upload(const Tensor& to, const void* from) {
   if (to.bytes() > 0) gpu_->upload(to.data, from, to.bytes());

@@ -29,6 +29,7 @@ class GpuOps final : public Ops {
 
   std::unique_ptr<Buffer> allocate(size_t bytes) override;
   size_t memory() const override;
+  std::unique_ptr<Buffer> wrap(std::span<const std::byte> pages, std::shared_ptr<const void> owner) override;
   void upload(const Tensor& to, const void* from) override;
   void download(void* to, const Tensor& from) override;
   void copy(const Tensor& to, const Tensor& from) override;

@@ -1,11 +1,14 @@
 #include "ink/infer/weights.h"
 
+#include <algorithm>
 #include <cassert>
 #include <cstdint>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "ink/base/check.h"
+#include "ink/base/system.h"
 #include "ink/tensor/plan.h"
 
 namespace ink {
@@ -14,6 +17,12 @@ namespace {
 
 // The bytes that an element's address must be a multiple of; blocks are read byte by byte.
 size_t alignment_of(DType dtype) { return block_of(dtype) == 1 ? block_bytes(dtype) : 1; }
+
+// Of tensors that are read in place by a GPU: vectors of four floats.
+constexpr size_t kWrapAlignment = 16;
+
+// The begin of the page that p is in.
+const std::byte* page_of(const std::byte* p) { return p - reinterpret_cast<uintptr_t>(p) % page_size(); }
 
 // Decides for each parameter where it will lie, and copies those that cannot stay.
 class Loader {
@@ -33,15 +42,15 @@ class Loader {
       if (stored.owner != nullptr) owners_.push_back(std::move(stored.owner));
       return;
     }
-    const DType dtype = matrix ? stored.dtype : DType::f32;
-    plan_.add(&slot, "parameters", param_name(spec, layer), dtype, stored.shape);
-    copies_.push_back({&slot, std::move(stored)});
+    copies_.push_back({&slot, std::move(stored), matrix ? stored.dtype : DType::f32, param_name(spec, layer)});
   }
 
-  // Copies. Returns what keeps all memory alive.
+  // Wraps or copies. Returns what keeps all memory alive.
   std::vector<std::shared_ptr<const void>> finish() {
     owners_.emplace_back(source_);
+    wrap();
     if (copies_.empty()) return std::move(owners_);
+    for (const Copy& c : copies_) plan_.add(c.slot, "parameters", c.name, c.dtype, c.stored.shape);
     check(plan_.bytes() <= ops_.memory(), "{}: the weights take {}, but the {} device has {}", source_->description(),
           human_bytes(plan_.bytes()), ops_.name(), human_bytes(ops_.memory()));
     std::shared_ptr<Buffer> memory = ops_.allocate(plan_.bytes());
@@ -62,9 +71,42 @@ class Loader {
 
  private:
   struct Copy {
-    Tensor* slot;
+    Tensor* slot;  // null when it is done with
     StoredTensor stored;
+    DType dtype;
+    std::string name;
+
+    const std::byte* begin() const { return stored.data.data(); }
+    const std::byte* end() const { return begin() + stored.data.size(); }
   };
+
+  // What a device with memory of its own can read in the pages of a mapped file: it stays there.
+  void wrap() {
+    std::vector<Copy*> mapped;
+    for (Copy& c : copies_) {
+      const bool aligned = reinterpret_cast<uintptr_t>(c.begin()) % kWrapAlignment == 0;
+      if (aligned && c.stored.owner == nullptr && c.stored.dtype == c.dtype && c.begin() != c.end())
+        mapped.push_back(&c);
+    }
+    std::ranges::sort(mapped, {}, &Copy::begin);
+    // Tensors that share a page are of one buffer: buffers do not overlap, and none reaches beyond a file.
+    for (size_t first = 0, last = 0; first < mapped.size(); first = last) {
+      const std::byte* const begin = page_of(mapped[first]->begin());
+      const std::byte* end = begin;
+      for (; last < mapped.size() && (last == first || mapped[last]->begin() < end); ++last) {
+        end = std::max(end, page_of(mapped[last]->end() - 1) + page_size());
+      }
+      std::shared_ptr<Buffer> buffer = ops_.wrap({begin, end}, source_);
+      if (buffer == nullptr) break;
+      for (; first < last; ++first) {
+        Copy& c = *mapped[first];
+        *c.slot = Tensor(buffer->data() + (c.begin() - begin), c.dtype, c.stored.shape);
+        c.slot = nullptr;
+      }
+      owners_.emplace_back(std::move(buffer));
+    }
+    std::erase_if(copies_, [](const Copy& c) { return c.slot == nullptr; });
+  }
 
   std::shared_ptr<const ModelSource> source_;
   Ops& ops_;

@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "ink/tensor/tensor.h"
@@ -185,6 +186,13 @@ class Ops {
   // Memory. allocate throws Error when the device cannot give it; upload and download copy from and to the host.
   virtual std::unique_ptr<Buffer> allocate(size_t bytes) = 0;
   virtual size_t memory() const = 0;  // bytes the device has in all
+  // Memory of the host as a buffer that the device reads in place: whole pages (page_size() of ink/base/system.h) of
+  // one mapped file, which nothing writes to. owner keeps them for as long as the device may read. Null where the
+  // device has no such thing, or no room for so much.
+  virtual std::unique_ptr<Buffer> wrap(std::span<const std::byte> pages, std::shared_ptr<const void> owner) {
+    (void)pages, (void)owner;
+    return nullptr;
+  }
   virtual void upload(const Tensor& to, const void* from) = 0;
   virtual void download(void* to, const Tensor& from) = 0;
   virtual void copy(const Tensor& to, const Tensor& from) = 0;  // same dtype and element count

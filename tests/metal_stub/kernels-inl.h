@@ -24,7 +24,7 @@ constexpr DType element_type() {
   using U = std::remove_const_t<T>;
   if constexpr (std::is_same_v<U, float>) return DType::f32;
   if constexpr (std::is_same_v<U, gpu::bf16>) return DType::bf16;
-  if constexpr (std::is_same_v<U, gpu::f16>) return DType::f16;
+  if constexpr (std::is_same_v<U, gpu::f16> || std::is_same_v<U, gpu::ushort>) return DType::f16;  // 16 bits
   return DType::i32;
 }
 

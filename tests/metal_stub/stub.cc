@@ -1,5 +1,7 @@
 #include "tests/metal_stub/stub.h"
 
+#include <fmt/format.h>
+
 #include <cstring>
 #include <exception>
 #include <memory>
@@ -17,6 +19,7 @@ struct StubBuffer {
   std::vector<std::byte> memory;
   std::byte* contents = nullptr;
   size_t bytes = 0;
+  std::shared_ptr<const void> owner;  // of contents that are somebody else's
 };
 
 struct StubPipeline {
@@ -42,6 +45,19 @@ SharedMemory Stub::new_buffer(size_t bytes) {
   buffer->contents =
       buffer->memory.data() + (kPage - reinterpret_cast<uintptr_t>(buffer->memory.data()) % kPage) % kPage;
   buffer->bytes = bytes;
+  std::byte* contents = buffer->contents;
+  return {std::move(buffer), contents};
+}
+
+SharedMemory Stub::wrap_buffer(std::span<const std::byte> pages, std::shared_ptr<const void> owner) {
+  check(reinterpret_cast<uintptr_t>(pages.data()) % kPage == 0 && pages.size() % kPage == 0 && !pages.empty(),
+        "newBufferWithBytesNoCopy of {} bytes at {}: no whole pages", pages.size(), fmt::ptr(pages.data()));
+  if (state_.out_of_memory) return {};
+  ++state_.wrapped;
+  auto buffer = std::make_shared<StubBuffer>();
+  buffer->contents = const_cast<std::byte*>(pages.data());
+  buffer->bytes = pages.size();
+  buffer->owner = std::move(owner);
   std::byte* contents = buffer->contents;
   return {std::move(buffer), contents};
 }

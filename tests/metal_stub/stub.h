@@ -24,7 +24,7 @@ struct StubState {
   size_t kernel_memory = 0;  // shared memory of every kernel
   bool out_of_memory = false;
   std::string failure;  // of the next batch that is waited for
-  int dispatches = 0, copies = 0, products = 0, batches = 0, pipelines = 0, buffers = 0;
+  int dispatches = 0, copies = 0, products = 0, batches = 0, pipelines = 0, buffers = 0, wrapped = 0;
 };
 
 class Stub final : public Calls {
@@ -34,6 +34,7 @@ class Stub final : public Calls {
 
   Limits limits() override { return state_.limits; }
   SharedMemory new_buffer(size_t bytes) override;
+  SharedMemory wrap_buffer(std::span<const std::byte> pages, std::shared_ptr<const void> owner) override;
   Pipeline new_pipeline(const std::string& function, DType real, int threads) override;
   void set_pipeline(const Pipeline& pipeline) override { pipeline_ = pipeline.state; }
   void set_buffer(int index, const Object& buffer, size_t offset) override { buffers_[index] = {buffer, offset}; }

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "ink/gpu/gpu.h"
@@ -48,6 +49,8 @@ class Calls {
 
   virtual Limits limits() = 0;
   virtual SharedMemory new_buffer(size_t bytes) = 0;  // of any content; empty if Metal has none
+  // Memory that exists: whole pages of one map. Let go of together with owner, when no command uses it any more.
+  virtual SharedMemory wrap_buffer(std::span<const std::byte> pages, std::shared_ptr<const void> owner) = 0;
   // A kernel for blocks of so many threads; of the library for real as f32, or as bf16. Throws Error with the words of
   // Metal's compiler.
   virtual Pipeline new_pipeline(const std::string& function, DType real, int threads) = 0;

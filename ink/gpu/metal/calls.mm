@@ -64,6 +64,18 @@ class MetalCalls final : public Calls {
     }
   }
 
+  SharedMemory wrap_buffer(std::span<const std::byte> pages, std::shared_ptr<const void> owner) override {
+    @autoreleasepool {
+      id<MTLBuffer> buffer = [device_ newBufferWithBytesNoCopy:const_cast<std::byte*>(pages.data())
+                                                        length:pages.size()
+                                                       options:MTLResourceStorageModeShared
+                                                   deallocator:^(void*, NSUInteger) {
+                                                     (void)owner;  // which the block keeps
+                                                   }];
+      return {keep(buffer), static_cast<std::byte*>(buffer.contents)};
+    }
+  }
+
   Pipeline new_pipeline(const std::string& function, DType real, int threads) override;
 
   void set_pipeline(const Pipeline& pipeline) override {

@@ -48,6 +48,14 @@ std::unique_ptr<Buffer> Memory::allocate(size_t bytes) {
   return std::make_unique<MetalBuffer>(memory, bytes, all_);
 }
 
+std::unique_ptr<Buffer> Memory::wrap(std::span<const std::byte> pages, std::shared_ptr<const void> owner) {
+  const size_t bytes = pages.size(), most = limits_.working_set - std::min(limits_.working_set, all_->bytes);
+  if (bytes == 0 || bytes > limits_.largest_buffer || bytes > most) return nullptr;
+  const SharedMemory memory = calls_.wrap_buffer(pages, std::move(owner));
+  if (memory.buffer == nullptr) return nullptr;
+  return std::make_unique<MetalBuffer>(memory, bytes, all_);
+}
+
 Place Memory::find(const void* data, size_t bytes, std::string_view what) const {
   const auto* first = static_cast<const std::byte*>(data);
   const auto found = all_->at.lower_bound(first);  // the last that begins at or before it

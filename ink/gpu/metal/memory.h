@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <span>
 #include <string_view>
 
 #include "ink/gpu/metal/calls.h"
@@ -25,6 +26,9 @@ class Memory {
 
   // Zeroed. Throws Error if it is more than the GPU works with at full speed, together with all that exists.
   std::unique_ptr<Buffer> allocate(size_t bytes);
+
+  // As Ops::wrap.
+  std::unique_ptr<Buffer> wrap(std::span<const std::byte> pages, std::shared_ptr<const void> owner);
 
   // Where these bytes lie. Error, in the name of what asks, if not in one buffer.
   Place find(const void* data, size_t bytes, std::string_view what) const;

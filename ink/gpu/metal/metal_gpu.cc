@@ -56,6 +56,9 @@ class MetalGpu final : public gpu::Gpu {
   size_t memory() const override { return limits_.working_set; }
 
   std::unique_ptr<Buffer> allocate(size_t bytes) override { return memory_.allocate(bytes); }
+  std::unique_ptr<Buffer> wrap(std::span<const std::byte> pages, std::shared_ptr<const void> owner) override {
+    return memory_.wrap(pages, std::move(owner));
+  }
   void upload(void* to, const void* from, size_t bytes) override;
   void download(void* to, const void* from, size_t bytes) override {
     memory_.find(from, bytes, "download");
