@@ -64,11 +64,13 @@ FUNCTION Tile zero_tile() {
   return tile;
 }
 
-FUNCTION TilePlace tile_place(int block, AttentionArgs a) {
+// GPUs begin with the first blocks: a head's tiles with the longest sums come first, which are the last ones where
+// those go over the positions before, so that no GPU ends with one core at work.
+FUNCTION TilePlace tile_place(int block, bool over_before, AttentionArgs a) {
   const int tiles = (a.time + kTile - 1) / kTile, chunks = (a.size + kTile - 1) / kTile;
   const int channels = block / tiles, head = channels / chunks;
   TilePlace place;
-  place.first = block % tiles * kTile;
+  place.first = (over_before ? tiles - 1 - block % tiles : block % tiles) * kTile;
   place.channel = channels % chunks * kTile;
   place.head = head % a.heads;
   place.sequence = head / a.heads;
@@ -185,7 +187,7 @@ FUNCTION float4 causal(float4 score, int t, int u) {
 KERNEL(attention, GLOBAL(real) out, GLOBAL(float) lse, GLOBAL(const real) qkv, ARGS(AttentionArgs) a) {
   SHARED_ARRAY(float4, tile, kTileFours);
   SHARED_ARRAY(float4, weights, kTileFours);
-  const TilePlace place = tile_place(BLOCK_X, a);
+  const TilePlace place = tile_place(BLOCK_X, true, a);
   const int tx = THREAD % kTileX, ty = THREAD / kTileX;
   const HeadRows q = head_rows(qkv, place, place.head, 3 * a.heads, place.first, a);
 

@@ -28,7 +28,7 @@ KERNEL(attention_backward_q, GLOBAL(real) dqkv, GLOBAL(const real) dout, GLOBAL(
        GLOBAL(const float) lse, GLOBAL(const float) delta, ARGS(AttentionArgs) a) {
   SHARED_ARRAY(float4, tile, kTileFours);
   SHARED_ARRAY(float4, weights, kTileFours);
-  const TilePlace place = tile_place(BLOCK_X, a);
+  const TilePlace place = tile_place(BLOCK_X, true, a);
   const int tx = THREAD % kTileX, ty = THREAD / kTileX;
   const HeadRows q = head_rows(qkv, place, place.head, 3 * a.heads, place.first, a);
   const HeadRows d = head_rows(dout, place, place.head, a.heads, place.first, a);
@@ -75,7 +75,7 @@ KERNEL(attention_backward_kv, GLOBAL(real) dqkv, GLOBAL(const real) dout, GLOBAL
        GLOBAL(const float) lse, GLOBAL(const float) delta, ARGS(AttentionArgs) a) {
   SHARED_ARRAY(float4, tile, kTileFours);
   SHARED_ARRAY(float4, weights, kTileFours);
-  const TilePlace place = tile_place(BLOCK_X, a);
+  const TilePlace place = tile_place(BLOCK_X, false, a);
   const int tx = THREAD % kTileX, ty = THREAD / kTileX;
   const HeadRows k = head_rows(qkv, place, place.head + a.heads, 3 * a.heads, place.first, a);
   const HeadRows v = head_rows(qkv, place, place.head + 2 * a.heads, 3 * a.heads, place.first, a);
