@@ -166,6 +166,31 @@ TEST_F(Gpt2Test, GradientsAccumulateScaled) {
   for (size_t i = 0; i < once.size(); ++i) ASSERT_NEAR(once[i], twice[i], 1e-6) << i;
 }
 
+TEST_F(Gpt2Test, LossesOfSeveralPassesAreReadAtOnce) {
+  const auto one = make_model(*ops_, {.batch = kB, .training = true});
+  const auto model = make_model(*ops_, {.batch = kB, .training = true, .passes = 3});
+  for (const int64_t t : {kT, kT - 5}) {  // a shorter step's losses lie closer together
+    double sum = 0;
+    std::vector<float> losses;
+    for (int pass = 0; pass < 3; ++pass) {
+      const std::vector<int32_t> tokens = random_ids(kB * t, kTiny.vocab, pass);
+      sum += one->loss_and_backward(tokens, tokens, kB, t, {.accumulate = pass > 0});
+      losses.insert(losses.end(), one->losses().begin(), one->losses().end());
+      model->backward(tokens, tokens, kB, t, {.accumulate = pass > 0});
+    }
+    EXPECT_EQ(model->mean_loss(), sum / 3);
+    EXPECT_EQ(std::vector<float>(model->losses().begin(), model->losses().end()), losses);
+    EXPECT_EQ(values_of(*model, model->all_grads()), values_of(*one, one->all_grads()));
+  }
+}
+
+TEST_F(Gpt2Test, RefusesAStepOfTooManyPasses) {
+  for (const int64_t passes : {int64_t{0}, int64_t{1} << 24}) {
+    expect_error([&] { Gpt2(kTiny, {.batch = kB, .training = true, .passes = passes}, *ops_); },
+                 {fmt::format("{} passes", passes), "--total-batch"});
+  }
+}
+
 TEST_F(Gpt2Test, LogitsAgreeWithTheLosses) {
   const auto model = make_model(*ops_, {.batch = kB});
   model->loss(tokens_, targets_, kB, kT);

@@ -1,8 +1,10 @@
 #include "ink/model/gpt2.h"
 
 #include <algorithm>
+#include <cassert>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 #include "ink/base/check.h"
 #include "ink/model/gpt2_memory.h"
@@ -44,6 +46,7 @@ struct Gpt2::Impl {
   std::unique_ptr<Buffer> memory;
   Weights w, dw;
   std::vector<float> losses;
+  int64_t unread = 0;  // passes whose losses only x.losses has
 
   Impl(const Gpt2Config& c, const Gpt2Options& o, Ops& device) : config(c), options(o), ops(device) {}
 
@@ -56,7 +59,7 @@ struct Gpt2::Impl {
   void clear_small_grads();
   void backward(bool accumulate);
   void block_backward(size_t l, bool accumulate);
-  float mean_loss();
+  Tensor next_losses();
 };
 
 // A smaller step uses the beginning of the memory planned for the largest.
@@ -227,10 +230,10 @@ void Gpt2::Impl::block_backward(size_t l, bool accumulate) {
   linear_backward(x.dqkv, x.ln, d.qkv, d.qkv_bias);
 }
 
-float Gpt2::Impl::mean_loss() {
-  losses.resize(static_cast<size_t>(b * t));
-  ops.download(losses.data(), x.losses);
-  return static_cast<float>(std::accumulate(losses.begin(), losses.end(), 0.0) / static_cast<double>(b * t));
+// Where the losses (b·t) of the pass that begins go.
+Tensor Gpt2::Impl::next_losses() {
+  assert(unread < options.passes);
+  return x.losses.slice_rows(unread++ * b, b);
 }
 
 Gpt2::Gpt2(const Gpt2Config& config, const Gpt2Options& options, Ops& ops)
@@ -243,6 +246,10 @@ Gpt2::Gpt2(const Gpt2Config& config, const Gpt2Options& options, Ops& ops)
   check(o.batch >= 1 && o.batch <= kMaxRows / o.context,
         "a batch of {} sequences of {} tokens is out of range; batch times context must be from 1 to {}", o.batch,
         o.context, kMaxRows);
+  check(o.passes >= 1 && o.passes <= kMaxRows / (o.batch * o.context),
+        "a step of {} passes over {} tokens is out of range; its tokens must be from 1 to {}; use a smaller "
+        "--total-batch",
+        o.passes, o.batch * o.context, kMaxRows);
   plan_params(impl_->plan, impl_->params, config, o, ops.storage());
   plan_activations(impl_->plan, impl_->x, config, o, ops.storage(), o.batch, o.context);
   impl_->b = o.batch;
@@ -272,7 +279,7 @@ void Gpt2::allocate() {
   }
   m.w = weights_of(m.params, m.config.layers, &Param::rounded);
   if (m.options.training) m.dw = weights_of(m.params, m.config.layers, &Param::grad);
-  m.losses.reserve(static_cast<size_t>(m.options.batch * m.options.context));
+  m.losses.reserve(static_cast<size_t>(m.options.passes * m.options.batch * m.options.context));
 }
 
 void Gpt2::init(Mt19937& rng) {
@@ -302,17 +309,18 @@ float Gpt2::loss(std::span<const int32_t> tokens, std::span<const int32_t> targe
   m.load_targets(targets);
   m.round_weights(0);
   m.forward();
+  m.unread = 0;
   m.ops.classifier({.x = m.x.lnf,
                     .weight = m.w.head,
                     .targets = m.x.targets,
-                    .losses = m.x.losses,
+                    .losses = m.next_losses(),
                     .logits = m.x.logits,
                     .vocab = m.config.vocab});
-  return m.mean_loss();
+  return static_cast<float>(mean_loss());
 }
 
-float Gpt2::loss_and_backward(std::span<const int32_t> tokens, std::span<const int32_t> targets, int64_t b, int64_t t,
-                              const Backward& how) {
+void Gpt2::backward(std::span<const int32_t> tokens, std::span<const int32_t> targets, int64_t b, int64_t t,
+                    const Backward& how) {
   Impl& m = *impl_;
   assert(m.options.training);
   m.load_tokens(tokens, b, t);
@@ -322,7 +330,7 @@ float Gpt2::loss_and_backward(std::span<const int32_t> tokens, std::span<const i
   m.ops.classifier({.x = m.x.lnf,
                     .weight = m.w.head,
                     .targets = m.x.targets,
-                    .losses = m.x.losses,
+                    .losses = m.next_losses(),
                     .dx = m.x.dln,
                     .dweight = m.dw.head,
                     .logits = m.x.logits,
@@ -331,7 +339,27 @@ float Gpt2::loss_and_backward(std::span<const int32_t> tokens, std::span<const i
                     .accumulate = how.accumulate});
   if (!how.accumulate) m.clear_small_grads();
   m.backward(how.accumulate);
-  return m.mean_loss();
+}
+
+double Gpt2::mean_loss() {
+  Impl& m = *impl_;
+  assert(m.unread > 0);
+  const int64_t passes = std::exchange(m.unread, 0);
+  const auto rows = static_cast<size_t>(m.b * m.t);
+  m.losses.resize(static_cast<size_t>(passes) * rows);
+  m.ops.download(m.losses.data(), m.x.losses.slice_rows(0, passes * m.b));
+  double sum = 0;
+  for (auto pass = m.losses.begin(); pass != m.losses.end(); pass += static_cast<std::ptrdiff_t>(rows)) {
+    const double total = std::accumulate(pass, pass + static_cast<std::ptrdiff_t>(rows), 0.0);
+    sum += static_cast<float>(total / static_cast<double>(rows));
+  }
+  return sum / static_cast<double>(passes);
+}
+
+float Gpt2::loss_and_backward(std::span<const int32_t> tokens, std::span<const int32_t> targets, int64_t b, int64_t t,
+                              const Backward& how) {
+  backward(tokens, targets, b, t, how);
+  return static_cast<float>(mean_loss());
 }
 
 void Gpt2::logits(std::span<const int32_t> tokens, int64_t b, int64_t t, std::span<const int64_t> rows,

@@ -24,6 +24,7 @@ struct Gpt2Options {
   int64_t batch = 1;      // B, the largest batch
   int64_t context = 0;    // T, the longest sequence; 0 for the config's
   bool training = false;  // gradients, and activations kept for the backward pass
+  int64_t passes = 1;     // backward passes whose losses are kept until mean_loss() reads them
   Recompute recompute = Recompute::none;
   std::vector<std::string> optimizer_state;  // names of f32 buffers as large as the parameters: {"m", "v"}
 };
@@ -76,7 +77,15 @@ class Gpt2 {
   // Mean cross-entropy loss, without gradients.
   float loss(std::span<const int32_t> tokens, std::span<const int32_t> targets, int64_t b, int64_t t);
 
-  // The same, and the parameters' gradients.
+  // Forward and backward: the parameters' gradients. Returns before a GPU has computed them, so that the next batch can
+  // be made meanwhile; at most options.passes times before mean_loss() tells the loss.
+  void backward(std::span<const int32_t> tokens, std::span<const int32_t> targets, int64_t b, int64_t t,
+                const Backward& how = {});
+
+  // Waits. Mean cross-entropy loss of the passes since the last call, each of which counts alike.
+  double mean_loss();
+
+  // One pass, and its loss.
   float loss_and_backward(std::span<const int32_t> tokens, std::span<const int32_t> targets, int64_t b, int64_t t,
                           const Backward& how = {});
 
@@ -85,7 +94,7 @@ class Gpt2 {
   void logits(std::span<const int32_t> tokens, int64_t b, int64_t t, std::span<const int64_t> rows,
               std::span<float> out);
 
-  // The cross-entropy losses (b·t) of the last loss() or loss_and_backward().
+  // The cross-entropy losses that loss(), mean_loss() or loss_and_backward() read last: b·t a pass.
   std::span<const float> losses() const;
 
   // The name of the first tensor that holds a NaN or infinity: parameters, then the activations in forward order,

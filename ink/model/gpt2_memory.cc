@@ -94,7 +94,7 @@ void plan_activations(Plan& plan, Activations& x, const Gpt2Config& config, cons
   add(x.lnf, "ln_f", channels, storage);
   add(x.lnf_mean, "ln_f.mean", rows, DType::f32);
   add(x.lnf_rstd, "ln_f.rstd", rows, DType::f32);
-  add(x.losses, "losses", rows, DType::f32);
+  add(x.losses, "losses", {options.passes * b, t}, DType::f32);
 
   const auto add_scratch = [&](Tensor& slot, const char* name, const Shape& shape) {
     plan.add(&slot, "scratch", name, storage, shape, Keep::shared);

@@ -43,7 +43,7 @@ struct Activations {
   Tensor tokens, targets;  // (B,T) i32
   std::vector<BlockActivations> blocks;
   Tensor residual, lnf, lnf_mean, lnf_rstd;  // (B,T,C), (B,T,C), (B,T), (B,T)
-  Tensor losses;                             // (B,T)
+  Tensor losses;                             // (passes·B,T)
 
   // Scratch. Tensors in one line share their bytes: at most one of them is alive at a time.
   Tensor logits;           // (rows,Vp), a chunk of them

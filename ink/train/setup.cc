@@ -217,6 +217,7 @@ void Trainer::plan_model() {
                                   Gpt2Options{.batch = options_.batch,
                                               .context = options_.seq_len,
                                               .training = true,
+                                              .passes = accumulation_,
                                               .recompute = options_.recompute,
                                               .optimizer_state = {optimizer_->state.begin(), optimizer_->state.end()}},
                                   ops_);

@@ -78,15 +78,14 @@ void Trainer::run(const std::atomic<bool>& stop, Progress& progress) {
 StepReport Trainer::step() {
   const Clock::time_point start = Clock::now();
   if (options_.overfit) train_loader_->reset();
-  double loss = 0;
   for (int64_t micro = 0; micro < accumulation_; ++micro) {
-    train_loader_->next(inputs_, targets_);
-    loss += model_->loss_and_backward(inputs_, targets_, options_.batch, options_.seq_len,
-                                      {.grad_scale = 1.0f / static_cast<float>(accumulation_),
-                                       .accumulate = micro > 0,
-                                       .rounding = options_.stochastic_rounding ? rounding_seed(step_) : 0});
+    train_loader_->next(inputs_, targets_);  // while a GPU still computes the batch before
+    model_->backward(inputs_, targets_, options_.batch, options_.seq_len,
+                     {.grad_scale = 1.0f / static_cast<float>(accumulation_),
+                      .accumulate = micro > 0,
+                      .rounding = options_.stochastic_rounding ? rounding_seed(step_) : 0});
   }
-  loss /= static_cast<double>(accumulation_);
+  const double loss = model_->mean_loss();
   const double norm = std::sqrt(ops_.sum_squares(model_->all_grads()));
   if (!std::isfinite(loss) || !std::isfinite(norm)) fail_non_finite(loss, norm);
 
