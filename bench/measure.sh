@@ -4,11 +4,12 @@
 #   PYTHONS     interpreters with torch, several separated by spaces; none: without PyTorch
 #   LLMC        llm.c's built train_gpt2, in its own folder with its files; none: without llm.c
 #   LLMC_LONG   the same with B=1 T=1024 compiled in
-#   LLAMA_BENCH llama.cpp's llama-bench; none: without llama.cpp
+#   LLAMA_BENCH llama.cpp's llama-bench, LLAMA_SERVER its llama-server; none: without llama.cpp
 #   INK         the program, build/release/ink by default
 #   ROUNDS      of every comparison, 5 by default
 #   MODEL       of the sections memory and start, gpt2 by default
-# A section can be named to measure it alone: b4-t64, b1-t1024, char, avx2, step, step-long, memory, start, demo, infer.
+# A section can be named to measure it alone: b4-t64, b1-t1024, char, avx2, step, step-long, memory, start, demo, infer,
+# serve.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -19,7 +20,7 @@ python_options=()
 for python in ${PYTHONS:-}; do python_options+=(--python "$python"); done
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-[[ $# -gt 0 ]] || set -- b4-t64 b1-t1024 char avx2 step step-long memory start demo infer
+[[ $# -gt 0 ]] || set -- b4-t64 b1-t1024 char avx2 step step-long memory start demo infer serve
 
 # compare SECTION "TITLE" [options of compare.py ...]
 compare() {
@@ -124,17 +125,34 @@ print("%.4f" % [s for s in map(json.loads, open(sys.argv[1])) if "val_loss" in s
     "${measured% *}" "$loss"
 }
 
-# On random weights, whose speed is that of any others.
+# Random weights, whose speed is that of any others.
+random_weights() {
+  some_text
+  timed "$ink" train --model "$model" --tokenizer gpt2 --data "$work/text.txt" --batch 1 --seq-len 64 --val-every 0 \
+    --sample-every 0 --steps 0 --checkpoint-every 1 --out "$work/infer-init" --overwrite >"$work/warm"
+}
+
 infer() {
   local llama=()
   [[ -z ${LLAMA_BENCH:-} ]] || llama=(--llama-bench "$LLAMA_BENCH")
-  some_text
-  timed "$ink" train --model "$model" --tokenizer gpt2 --data "$work/text.txt" --batch 1 --seq-len 64 --val-every 0 \
-    --sample-every 0 --steps 0 --checkpoint-every 1 --out "$work/infer-init" >"$work/warm"
+  random_weights
   bench/compare_infer.py --ink "$ink" ${llama[@]+"${llama[@]}"} --model "$work/infer-init" --rounds "$rounds" \
     --decode 128 --out-dir "$work/infer"
   # shellcheck disable=SC2016
   printf '\nMeasured with `bench/compare_infer.py --llama-bench llama-bench --model %s --decode 128`.\n' "$model"
+}
+
+serve() {
+  local peer=() used=""
+  if [[ -n ${LLAMA_SERVER:-} ]]; then
+    peer=(--peer "$LLAMA_SERVER -m {model} --port {port} -t $(getconf _NPROCESSORS_ONLN) -np 8 -c 8192")
+    used=" --peer \"llama-server${peer[1]#"$LLAMA_SERVER"}\""
+  fi
+  random_weights
+  "$ink" quantize "$work/infer-init" "$work/serve.gguf" --type q8_0 >"$work/warm"
+  bench/serve_load.py --ink "$ink" ${peer[@]+"${peer[@]}"} --model "$work/serve.gguf" --rounds "$rounds"
+  # shellcheck disable=SC2016
+  printf '\nMeasured with `bench/serve_load.py --model %s-q8_0.gguf%s`, %s rounds, medians.\n' "$model" "$used" "$rounds"
 }
 
 llmc=() llmc_long=()
@@ -153,7 +171,7 @@ for section in "$@"; do
     avx2) compare avx2 "GPT-2 124M, B=4 T=64, AVX2 alone" --isa avx2 ;;
     step) ours docs/performance.md step --steps 20 --scaling ;;
     step-long) ours docs/performance.md step-long --batch 1 --seq-len 1024 --steps 10 ;;
-    memory | start | demo | infer)
+    memory | start | demo | infer | serve)
       "$section" >"$work/figures"
       bench/doc_section.py docs/benchmarks.md "$section" <"$work/figures"
       ;;

@@ -50,4 +50,5 @@ for dtype in f32 bf16; do
     --json "$out/bench-train-$dtype.json"
 done
 step bench-ops "$bin/ink" bench ops --device "$device" --json "$out/bench-ops.json"
+step bench-infer "$bin/ink" bench infer --device "$device" --json "$out/bench-infer.json"
 echo "gpu_check: all passed; logs in $out"

@@ -56,6 +56,11 @@ TEST_F(CliSample, JsonHoldsTextTokensAndLogprobs) {
   fails(2, sample_ + Words{"--logprobs", "2"}, {"--json"});
 }
 
+TEST_F(CliSample, TheEmulatedGpuGivesTheSameText) {
+  const Words words = sample_ + Words{"--max-tokens", "8", "--temperature", "0"};
+  EXPECT_EQ(ok(words + Words{"--device", "emu"}), ok(words));
+}
+
 TEST_F(CliSample, StopsBeforeAStopString) {
   const Words words = sample_ + Words{"--max-tokens", "30", "--logit-bias", "120=100", "--temperature", "0"};
   EXPECT_EQ(ok(words), "ab" + std::string(30, 'x') + "\n");
