@@ -42,7 +42,8 @@ class Loader {
       if (stored.owner != nullptr) owners_.push_back(std::move(stored.owner));
       return;
     }
-    copies_.push_back({&slot, std::move(stored), matrix ? stored.dtype : DType::f32, param_name(spec, layer)});
+    const DType dtype = matrix ? stored.dtype : DType::f32;
+    copies_.push_back({&slot, std::move(stored), dtype, param_name(spec, layer)});
   }
 
   // Wraps or copies. Returns what keeps all memory alive.
@@ -85,8 +86,8 @@ class Loader {
     std::vector<Copy*> mapped;
     for (Copy& c : copies_) {
       const bool aligned = reinterpret_cast<uintptr_t>(c.begin()) % kWrapAlignment == 0;
-      if (aligned && c.stored.owner == nullptr && c.stored.dtype == c.dtype && c.begin() != c.end())
-        mapped.push_back(&c);
+      const bool as_stored = c.stored.owner == nullptr && c.stored.dtype == c.dtype;
+      if (aligned && as_stored && c.begin() != c.end()) mapped.push_back(&c);
     }
     std::ranges::sort(mapped, {}, &Copy::begin);
     // Tensors that share a page are of one buffer: buffers do not overlap, and none reaches beyond a file.
