@@ -97,6 +97,11 @@ TEST_F(CliSample, EverySamplerOptionIsHeard) {
   EXPECT_NE(ok(words + Words{"--temperature", "0", "--repetition-penalty", "1000"}), greedy);
   for (const char* penalty : {"--presence-penalty", "--frequency-penalty"}) {
     EXPECT_NE(ok(words + Words{"--temperature", "0", penalty, "1000"}), greedy);
+    const Words bias = {"--max-tokens", "2", "--temperature", "0", "--logit-bias", "97=100"};
+    EXPECT_EQ(ok(sample_ + bias).substr(0, 4), "abaa");
+    const std::string once = ok(sample_ + bias + Words{penalty, "1000"});
+    EXPECT_EQ(once.substr(0, 3), "aba") << "the prompt does not count";
+    EXPECT_NE(once.substr(0, 4), "abaa");
     fails(2, words + Words{penalty, "inf"}, {penalty});
   }
   EXPECT_NE(ok(words + Words{"--temperature", "0", "--context", "3"}), greedy);

@@ -322,7 +322,7 @@ float Gpt2::loss(std::span<const int32_t> tokens, std::span<const int32_t> targe
 void Gpt2::backward(std::span<const int32_t> tokens, std::span<const int32_t> targets, int64_t b, int64_t t,
                     const Backward& how) {
   Impl& m = *impl_;
-  assert(m.options.training);
+  assert(m.options.training && (m.unread == 0 || (b == m.b && t == m.t)));
   m.load_tokens(tokens, b, t);
   m.load_targets(targets);
   if (!how.accumulate) m.round_weights(how.rounding);

@@ -78,7 +78,7 @@ class Gpt2 {
   float loss(std::span<const int32_t> tokens, std::span<const int32_t> targets, int64_t b, int64_t t);
 
   // Forward and backward: the parameters' gradients. Returns before a GPU has computed them, so that the next batch can
-  // be made meanwhile; at most options.passes times before mean_loss() tells the loss.
+  // be made meanwhile; at most options.passes times, with the same b and t, before mean_loss() tells the loss.
   void backward(std::span<const int32_t> tokens, std::span<const int32_t> targets, int64_t b, int64_t t,
                 const Backward& how = {});
 
